@@ -1,0 +1,39 @@
+# `make demo` and `make test` set up everything they need, given Python 3.11 and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: demo test lint types check-wheel benchmark clean help
+
+help:
+	@echo "make demo       train six agents, evaluate them, draw their embeddings (about 5 minutes)"
+	@echo "make test       lint, types and tests (about 10 minutes)"
+	@echo "make benchmark  the tables of the README"
+	@echo "make clean      remove what the others made"
+
+# A virtual environment with the pinned dependencies and this package, made anew when they change.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,tensorboard]"
+	@touch $@
+
+demo: $(VENV)/.ready
+	$(BIN)/python examples/demo.py demo
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.ready
+	$(BIN)/mypy
+
+test: lint types
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+benchmark: $(VENV)/.ready
+	$(BIN)/python benchmarks/train.py
+
+clean:
+	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache *.egg-info

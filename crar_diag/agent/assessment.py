@@ -1,0 +1,181 @@
+"""What can be said of agents on their own: losses and score, in any visual domain of their task."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from crar_diag.agent import networks
+from crar_diag.agent.config import LOSSES, EvaluationConfig
+from crar_diag.agent.evaluation import evaluate_episodes, evaluate_labyrinth
+from crar_diag.agent.loading import Agent, load_agents
+from crar_diag.agent.losses import LossSettings
+from crar_diag.agent.probes import make_probe
+from crar_diag.agent.streams import stream
+from crar_diag.envs.observer import Observer
+from crar_diag.errors import InputError
+
+
+@dataclass(frozen=True)
+class Play:
+    """How the score is measured; None takes the published value.
+
+    Attributes:
+        depth: planning depth, 0 to 6 (3).
+        epsilon: share of random actions (0.1).
+        steps: of the published score (200).
+        episodes: play so many whole episodes instead, and average their returns.
+    """
+
+    depth: int | None = None
+    epsilon: float | None = None
+    steps: int | None = None
+    episodes: int | None = None
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """One agent's losses and score.
+
+    Attributes:
+        path: its file.
+        environment: its task.
+        domain: how it saw the task here.
+        seed: of its training.
+        updates: of its training.
+        losses: exact (simple maze) or on held-out mazes, by name.
+        losses_error: standard errors, 0 where exact.
+        score: see `crar_diag.agent.evaluation`; None in tasks without reward.
+        score_error: its standard error; None where there is one environment only.
+    """
+
+    path: Path
+    environment: str
+    domain: str
+    seed: int
+    updates: int
+    losses: dict[str, float]
+    losses_error: dict[str, float]
+    score: float | None = None
+    score_error: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+def assess(
+    paths: Sequence[str | Path],
+    domain: str | None = None,
+    play: Play | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> list[Assessment]:
+    """Evaluate checkpoints, each on its own task.
+
+    Args:
+        paths: checkpoint files.
+        domain: how the agents see the task; None for the domain that each was trained in.
+        play: how the score is measured.
+        seed: of the mazes and of the exploration; every agent plays the same ones.
+        device: where to compute.
+
+    Raises:
+        InputError: a file or the domain will not do, or options of the score are given for agents
+            whose task has none.
+    """
+    play = play or Play()
+    agents = load_agents(paths)
+    rewarded = [a for a in agents if a.metadata.environment == "labyrinth"]
+    if not rewarded:
+        given = [f"--{name}" for name, value in asdict(play).items() if value is not None]
+        if given:
+            raise InputError(
+                f"{given[0]} belongs to the score, which the simple maze does not have: it has no "
+                "reward"
+            )
+    if play.steps is not None and play.episodes is not None:
+        raise InputError("--steps and --episodes exclude each other: give one of them")
+    return [_assess(agent, domain, play, seed, torch.device(device)) for agent in agents]
+
+
+def settings_of(agent: Agent) -> LossSettings:
+    """Return the constants of the losses that an agent was trained with.
+
+    Raises:
+        InputError: if its file's configuration lacks them.
+    """
+    configuration = agent.metadata.configuration
+    try:
+        return LossSettings(
+            float(configuration["discount_factor"]),
+            bool(configuration["double_q"]),
+            float(configuration["pair_scale"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"checkpoint '{agent.path}': its configuration lacks {error}, which the losses need"
+        ) from error
+
+
+def _assess(
+    agent: Agent, domain: str | None, play: Play, seed: int, device: torch.device
+) -> Assessment:
+    metadata = agent.metadata
+    seen = domain or metadata.domain
+    observer = Observer(metadata.environment, metadata.observation, seen)
+    population = {n: p.unsqueeze(0).to(device) for n, p in agent.parameters.items()}
+    probe = make_probe(metadata.environment, agent.architecture, observer, settings_of(agent))
+    reading = probe.read(population)
+    score = error = None
+    if metadata.environment == "labyrinth":
+        score, error = _score(agent, population, observer, play, seed)
+    return Assessment(
+        path=agent.path,
+        environment=metadata.environment,
+        domain=seen,
+        seed=metadata.seed,
+        updates=metadata.updates,
+        losses=dict(zip(LOSSES, map(float, reading.losses[0]), strict=True)),
+        losses_error=dict(zip(LOSSES, map(float, reading.losses_error[0]), strict=True)),
+        score=score,
+        score_error=error,
+    )
+
+
+def _score(
+    agent: Agent, population: networks.Parameters, observer: Observer, play: Play, seed: int
+) -> tuple[float, float | None]:
+    usual = EvaluationConfig()
+    rngs: list[np.random.Generator] = [stream(seed, "evaluation")]
+    depth = usual.depth if play.depth is None else play.depth
+    epsilon = usual.epsilon if play.epsilon is None else play.epsilon
+    if play.episodes is None:
+        found = evaluate_labyrinth(
+            agent.architecture,
+            population,
+            observer,
+            rngs,
+            depth=depth,
+            epsilon=epsilon,
+            steps=play.steps or usual.steps,
+            episode_cap=usual.episode_cap,
+        )
+        mean, error = float(found.mean[0]), float(found.standard_error[0])
+    else:
+        returns = evaluate_episodes(
+            agent.architecture,
+            population,
+            observer,
+            rngs,
+            episodes=play.episodes,
+            depth=depth,
+            epsilon=epsilon,
+            episode_cap=usual.episode_cap,
+        )
+        mean, error = float(returns.mean[0]), float(returns.standard_error[0])
+    return mean, None if math.isnan(error) else error

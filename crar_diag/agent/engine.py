@@ -1,0 +1,241 @@
+"""The population engine: advances M agents together, whatever they are trained for.
+
+`ReferenceEngine` works for every architecture and device and is the definition of an update;
+`crar_diag.agent.fused.engine.FusedEngine` is its fast twin for dense networks on the CPU.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crar_diag.agent.config import COMPONENTS, LOSSES
+from crar_diag.agent.lifting import over_members
+from crar_diag.agent.losses import LOSS_COMPONENTS, LOSS_FUNCTIONS, Batch, Forward, all_losses
+from crar_diag.agent.networks import Parameters, component_of
+from crar_diag.agent.optimizer import Step, apply_step
+from crar_diag.agent.population import OPTIMIZER_OF, Population
+from crar_diag.agent.replay import Replay
+
+
+@dataclass
+class LossTotals:
+    """Sums of training losses, added update by update so that pauses do not change a bit of them.
+
+    Attributes:
+        sums: float64 `[M, 7]` in the order of `LOSSES`.
+        updates: over how many updates, `[M]`.
+    """
+
+    sums: np.ndarray
+    updates: np.ndarray
+
+    @classmethod
+    def zeros(cls, members: int) -> "LossTotals":
+        """Return the totals of no updates."""
+        return cls(np.zeros((members, len(LOSSES))), np.zeros(members, np.int64))
+
+    def means(self) -> np.ndarray:
+        """Return mean losses `[M, 7]`; NaN for members without updates."""
+        return self.sums / np.where(self.updates > 0, self.updates, np.nan)[:, None]
+
+
+class Engine(ABC):
+    """Advances a population in place by a number of updates."""
+
+    def advance(
+        self,
+        population: Population,
+        replay: Replay,
+        updates: int,
+        totals: LossTotals | None = None,
+    ) -> LossTotals:
+        """Apply updates to every living member.
+
+        Args:
+            population: changed in place; its count of updates grows by `updates`.
+            replay: data and batches of the same members.
+            updates: how many; they may span epochs.
+            totals: losses to add to, None for new ones.
+
+        Returns:
+            The totals, each member's over the updates that it lived through.
+        """
+        totals = totals or LossTotals.zeros(len(population))
+        end = population.updates + updates
+        while population.updates < end:
+            epoch, done = divmod(population.updates, population.rule.updates_per_epoch)
+            count = min(end - population.updates, population.rule.updates_per_epoch - done)
+            alive_before = population.diverged_at.numpy() < 0
+            self._advance(population, replay, count, epoch, totals.sums)
+            died = population.diverged_at.numpy()
+            lived = np.where(died < 0, count, died - population.updates)
+            totals.updates += np.where(alive_before, lived, 0)
+            population.updates += count
+        return totals
+
+    @abstractmethod
+    def _advance(
+        self, population: Population, replay: Replay, updates: int, epoch: int, sums: np.ndarray
+    ) -> None:
+        """Apply updates of one epoch and add their losses to `sums`, `[M, 7]`."""
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """What is constant during an epoch, on the population's device: `[M]`, `[M, 7]`, `[M, 5]`."""
+
+    rates: Tensor
+    weights: Tensor
+    trainable: dict[str, Tensor]
+
+
+class ReferenceEngine(Engine):
+    """The update in PyTorch, for every architecture and device, by `lifting.over_members`.
+
+    Per-member gradients come from one backward pass through the sum of the members' losses: each
+    member's loss depends on its own parameters alone.
+    """
+
+    def _advance(
+        self, population: Population, replay: Replay, updates: int, epoch: int, sums: np.ndarray
+    ) -> None:
+        parameters = population.parameters
+        first = population.updates
+        trainable = population.trainable()
+        constants = _Epoch(
+            rates=torch.from_numpy(population.rates(epoch)).to(parameters),
+            weights=torch.from_numpy(population.weights(epoch)).to(parameters),
+            trainable={
+                name: torch.from_numpy(trainable[:, k]).to(parameters.device)
+                for k, name in enumerate(COMPONENTS)
+            },
+        )
+        draws = np.stack([replay.draws(m, first, updates) for m in range(len(population))], axis=1)
+        rows = torch.from_numpy(draws).to(replay.device)
+        totals = torch.from_numpy(sums).to(replay.device)
+        died = population.diverged_at.to(parameters.device)
+        for u in range(updates):
+            batch = replay.batches(rows[u])
+            copy_target = (first + u) % population.rule.target_period == 0
+            alive, losses = self._update(population, batch, copy_target, constants, died < 0)
+            finished = alive.unsqueeze(1)
+            totals += torch.where(finished, losses, 0.0).double()
+            died = torch.where((died < 0) & ~alive, first + u, died)
+        population.diverged_at = died.cpu()
+        sums[:] = totals.cpu().numpy()
+
+    def _update(
+        self,
+        population: Population,
+        batch: Batch,
+        copy_target: bool,
+        epoch: _Epoch,
+        alive: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Apply one update; return who is still alive `[M]` and the losses `[M, 7]`."""
+        if population.rule.mode == "sequential":
+            return self._sequential(population, batch, copy_target, epoch, alive)
+        return self._from_one_point(population, batch, copy_target, epoch, alive)
+
+    def _sequential(
+        self,
+        population: Population,
+        batch: Batch,
+        copy_target: bool,
+        epoch: _Epoch,
+        alive: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        values = []
+        agents, targets = population.agents(), population.targets()
+        for k, loss in enumerate(LOSSES):
+            if loss == "q" and copy_target:
+                population.target.copy_(_where(alive, population.parameters, population.target))
+            leaves = _leaves(agents)
+            value = _values(population, LOSS_FUNCTIONS[loss], leaves, targets, batch)
+            values.append(value.detach())
+            gradients = _gradients(value, leaves, LOSS_COMPONENTS[loss])
+            step = Step(epoch.rates * epoch.weights[:, k], epoch.weights[:, k] > 0, epoch.trainable)
+            squares = population.running_squares(OPTIMIZER_OF[loss])
+            alive = apply_step(
+                agents, squares, gradients, step, population.rule, alive & value.isfinite()
+            )
+        return alive, torch.stack(values, dim=1)
+
+    def _from_one_point(
+        self,
+        population: Population,
+        batch: Batch,
+        copy_target: bool,
+        epoch: _Epoch,
+        alive: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        if copy_target:
+            population.target.copy_(_where(alive, population.parameters, population.target))
+        agents = population.agents()
+        leaves = _leaves(agents)
+
+        def stacked(forward: Forward) -> Tensor:
+            return torch.stack(list(all_losses(forward).values()))
+
+        values = _values(population, stacked, leaves, population.targets(), batch)
+        alive = alive & values.isfinite().all(dim=1)
+        everyone = torch.ones_like(alive)
+        if population.rule.mode == "joint":
+            total = (values * epoch.weights).sum(dim=1)
+            gradients = _gradients(total, leaves, tuple(epoch.trainable))
+            step = Step(epoch.rates, everyone, epoch.trainable)
+            squares = population.running_squares("joint")
+            alive = apply_step(agents, squares, gradients, step, population.rule, alive)
+            return alive, values.detach()
+        # All gradients are taken before the first step moves the leaves' memory.
+        each = [
+            _gradients(values[:, k], leaves, LOSS_COMPONENTS[loss], retain=True)
+            for k, loss in enumerate(LOSSES)
+        ]
+        for k, loss in enumerate(LOSSES):
+            step = Step(epoch.rates * epoch.weights[:, k], epoch.weights[:, k] > 0, epoch.trainable)
+            squares = population.running_squares(OPTIMIZER_OF[loss])
+            alive = apply_step(agents, squares, each[k], step, population.rule, alive)
+        return alive, values.detach()
+
+
+def _where(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """Choose whole members by a mask `[M]`."""
+    return torch.where(mask.view(-1, *[1] * (yes.dim() - 1)), yes, no)
+
+
+def _leaves(agents: Parameters) -> Parameters:
+    """Return the parameters as leaves that share the population's memory."""
+    return {name: p.detach().requires_grad_() for name, p in agents.items()}
+
+
+def _gradients(
+    values: Tensor, leaves: Parameters, components: tuple[str, ...], retain: bool = False
+) -> Parameters:
+    """Return the derivative of each member's value by its own parameters, `[M, ...]` by name."""
+    moving = {name: p for name, p in leaves.items() if component_of(name) in components}
+    found = torch.autograd.grad(
+        values.sum(), list(moving.values()), retain_graph=retain, materialize_grads=True
+    )
+    return dict(zip(moving, found, strict=True))
+
+
+def _values(
+    population: Population,
+    function: Callable[[Forward], Tensor],
+    leaves: Parameters,
+    targets: Parameters,
+    batch: Batch,
+) -> Tensor:
+    """Return a function of the forward pass for every member, `[M]` or `[M, 7]`."""
+    architecture, settings = population.architecture, population.rule.settings
+
+    def one(parameters: Parameters, target: Parameters, own: Batch) -> Tensor:
+        return function(Forward(architecture, parameters, own, settings, target))
+
+    values: Tensor = over_members(architecture, one, leaves, targets, batch)
+    return values

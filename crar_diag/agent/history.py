@@ -1,0 +1,190 @@
+"""What is recorded while a population trains, and the file `history.h5` that holds it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+
+from crar_diag.agent.config import LOSSES
+from crar_diag.agent.storage import replacing
+from crar_diag.errors import InputError
+from crar_diag.version import __version__
+
+SCHEMA_VERSION = 1
+
+
+def record_times(updates: int, updates_per_epoch: int) -> np.ndarray:
+    """Return the updates after which losses and embeddings are recorded, int64, increasing.
+
+    Logarithmic ones (0, 1, 2, 5, 10, 20, ...), every end of an epoch, and the end.
+    """
+    decades = range(len(str(updates)))
+    logarithmic = {digit * 10**decade for decade in decades for digit in (1, 2, 5)}
+    epochs = set(range(updates_per_epoch, updates + 1, updates_per_epoch))
+    return np.array(sorted(t for t in {0, updates} | logarithmic | epochs if t <= updates))
+
+
+@dataclass
+class History:
+    """The record of M members over E epochs and K times; NaN where nothing was recorded yet.
+
+    Attributes:
+        seeds: each member's, int64 `[M]`.
+        epochs: the update at which each epoch ends, int64 `[E]`.
+        times: the updates of the other records, int64 `[K]`.
+        training_losses: mean over the updates of the epoch, on batches, float64 `[M, E, 7]`.
+        learning_rate: in the epoch, float64 `[M, E]`.
+        score: validation score at the end of the epoch, float64 `[M, E]`.
+        seconds: time that the epoch took, float64 `[E]`.
+        losses: exact (simple maze) or held-out (labyrinth), float64 `[M, K, 7]`.
+        losses_error: standard error of held-out losses, 0 where exact, float64 `[M, K, 7]`.
+        embedding: abstract states of fixed pictures, float32 `[M, K, S, *state_shape]`.
+    """
+
+    seeds: np.ndarray
+    epochs: np.ndarray
+    times: np.ndarray
+    training_losses: np.ndarray
+    learning_rate: np.ndarray
+    score: np.ndarray
+    seconds: np.ndarray
+    losses: np.ndarray
+    losses_error: np.ndarray
+    embedding: np.ndarray
+
+    @classmethod
+    def empty(
+        cls, seeds: Sequence[int], updates: int, updates_per_epoch: int, states: tuple[int, ...]
+    ) -> "History":
+        """Return a history with room for a run.
+
+        Args:
+            seeds: one a member.
+            updates: of the whole run.
+            updates_per_epoch: the last epoch may be shorter.
+            states: shape of one embedding, `(S, *state_shape)`.
+        """
+        times = record_times(updates, updates_per_epoch)
+        epochs = np.append(np.arange(updates_per_epoch, updates, updates_per_epoch), updates)
+        m, e, k = len(seeds), len(epochs), len(times)
+        return cls(
+            seeds=np.array(seeds, np.int64),
+            epochs=epochs,
+            times=times,
+            training_losses=np.full((m, e, len(LOSSES)), np.nan),
+            learning_rate=np.full((m, e), np.nan),
+            score=np.full((m, e), np.nan),
+            seconds=np.full(e, np.nan),
+            losses=np.full((m, k, len(LOSSES)), np.nan),
+            losses_error=np.full((m, k, len(LOSSES)), np.nan),
+            embedding=np.full((m, k, *states), np.nan, np.float32),
+        )
+
+    def arrays(self) -> dict[str, torch.Tensor]:
+        """Return the recorded arrays as tensors that share their memory, for the resume state."""
+        return {f"history.{f.name}": torch.from_numpy(getattr(self, f.name)) for f in fields(self)}
+
+    def restore(self, arrays: dict[str, torch.Tensor]) -> None:
+        """Fill in what `arrays` returned.
+
+        Raises:
+            InputError: if it is the record of another run.
+        """
+        for f in fields(self):
+            own, other = getattr(self, f.name), arrays.get(f"history.{f.name}")
+            if other is None or tuple(other.shape) != own.shape:
+                raise InputError(f"the saved state does not fit this run at 'history.{f.name}'")
+            own[:] = other.numpy()
+
+    def datasets(self) -> dict[str, xr.Dataset]:
+        """Return the record as labelled data, one data set a group of the file."""
+        member = ("member", self.seeds, {"long_name": "seed of the member"})
+        loss = ("loss", list(LOSSES), {"long_name": "losses in the order of one update"})
+        epoch = ("epoch", self.epochs, {"long_name": "updates at its end", "units": "updates"})
+        time = ("time", self.times, {"long_name": "updates so far", "units": "updates"})
+        spatial = self.embedding.ndim == 6
+        axes = ("picture", "channel", "row", "column") if spatial else ("picture", "coordinate")
+        training = xr.Dataset(
+            {
+                "training_loss": _variable(
+                    ("member", "epoch", "loss"),
+                    self.training_losses,
+                    "mean loss on the epoch's batches",
+                ),
+                "learning_rate": _variable(
+                    ("member", "epoch"), self.learning_rate, "learning rate"
+                ),
+                "score": _variable(
+                    ("member", "epoch"), self.score, "validation score, reward an episode"
+                ),
+                "seconds": _variable(("epoch",), self.seconds, "duration of the epoch", "s"),
+            },
+            coords={"member": member, "epoch": epoch, "loss": loss},
+        )
+        evaluation = xr.Dataset(
+            {
+                "expected_loss": _variable(
+                    ("member", "time", "loss"), self.losses, "loss, exact or on held-out mazes"
+                ),
+                "expected_loss_error": _variable(
+                    ("member", "time", "loss"), self.losses_error, "standard error of that loss"
+                ),
+            },
+            coords={"member": member, "time": time, "loss": loss},
+        )
+        embedding = xr.Dataset(
+            {"embedding": _variable(("member", "time", *axes), self.embedding, "abstract state")},
+            coords={"member": member, "time": time},
+        )
+        return {"training": training, "evaluation": evaluation, "embedding": embedding}
+
+
+def _variable(
+    dims: tuple[str, ...], values: np.ndarray, long_name: str, units: str = "1"
+) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:
+    return dims, values, {"long_name": long_name, "units": units}
+
+
+def write_history(history: History, path: Path, attributes: dict[str, str]) -> None:
+    """Write `history.h5` atomically: netCDF-4, groups `training`, `evaluation`, `embedding`.
+
+    Args:
+        history: what to write.
+        path: where.
+        attributes: put on the file's root beside the schema version.
+
+    Raises:
+        StorageError: if the file system refuses; a previous file is then unharmed.
+    """
+    root = xr.Dataset(attrs={"schema_version": SCHEMA_VERSION, "crar_diag": __version__})
+    root.attrs.update(attributes)
+    with replacing(path) as temporary:
+        root.to_netcdf(temporary, engine="h5netcdf")
+        for group, dataset in history.datasets().items():
+            dataset.to_netcdf(temporary, mode="a", group=group, engine="h5netcdf")
+
+
+def read_history(path: Path) -> dict[str, xr.Dataset]:
+    """Read the groups of a `history.h5` into memory.
+
+    Raises:
+        InputError: if it is missing, not such a file, or of a newer schema.
+    """
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as root:
+            version = int(root.attrs["schema_version"])
+        if version > SCHEMA_VERSION:
+            raise InputError(
+                f"'{path}' has history schema {version}, this version reads up to {SCHEMA_VERSION}"
+            )
+        return {
+            group: xr.load_dataset(path, group=group, engine="h5netcdf")
+            for group in ("training", "evaluation", "embedding")
+        }
+    except FileNotFoundError as error:
+        raise InputError(f"history '{path}' does not exist") from error
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"'{path}' is not a crar-diag history file") from error

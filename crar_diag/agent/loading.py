@@ -1,0 +1,67 @@
+"""From checkpoint files to agents: the file's architecture is rebuilt and checked against it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crar_diag.agent import checkpoint
+from crar_diag.agent.architecture import Architecture, architecture_for
+from crar_diag.agent.networks import Parameters
+from crar_diag.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Agent:
+    """One agent with what its file says of it.
+
+    Attributes:
+        path: the file.
+        parameters: by name, without a member axis.
+        architecture: its layers.
+        metadata: everything else in the file.
+    """
+
+    path: Path
+    parameters: Parameters
+    architecture: Architecture
+    metadata: checkpoint.CheckpointMetadata
+
+
+def load_agent(path: str | Path) -> Agent:
+    """Read a checkpoint and check its parameters against its architecture.
+
+    Raises:
+        InputError: the file is not a whole checkpoint of an agent for its task; the sentence says
+            what it is instead.
+    """
+    path = Path(path)
+    found = checkpoint.load(path)
+    metadata = found.metadata
+    try:
+        architecture = Architecture.from_spec(metadata.architecture)
+    except InputError as error:
+        raise InputError(f"checkpoint '{path}': {error}") from error
+    expected = architecture_for(metadata.environment, metadata.observation)
+    fits = (
+        architecture.observation_shape == expected.observation_shape
+        and architecture.actions == expected.actions
+    )
+    if not fits:
+        raise InputError(
+            f"checkpoint '{path}' has the wrong architecture for {metadata.environment}: expected "
+            f"observations {expected.observation_shape} and {expected.actions} actions, found "
+            f"{architecture.observation_shape} and {architecture.actions}"
+        )
+    checkpoint.check_shapes(found, architecture.shapes(), path)
+    return Agent(path, found.parameters, architecture, metadata)
+
+
+def load_agents(paths: Sequence[str | Path]) -> list[Agent]:
+    """Read several checkpoints.
+
+    Raises:
+        InputError: see `load_agent`; or if no path is given.
+    """
+    if not paths:
+        raise InputError("expected at least one checkpoint, got none")
+    return [load_agent(path) for path in paths]

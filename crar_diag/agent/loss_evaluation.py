@@ -1,0 +1,198 @@
+"""Losses away from training: exact in the simple maze, estimated on held-out mazes elsewhere.
+
+DESIGN.md, Exactness, tells why the labyrinth's can only be estimated.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crar_diag.agent import networks
+from crar_diag.agent.architecture import Architecture
+from crar_diag.agent.checks import check_counts, check_observer
+from crar_diag.agent.config import LOSSES
+from crar_diag.agent.lifting import PICTURES_AT_ONCE, over_members, share
+from crar_diag.agent.losses import (
+    Forward,
+    LossSettings,
+    all_losses,
+    exact_losses,
+    pair_repulsion,
+)
+from crar_diag.agent.networks import Parameters
+from crar_diag.agent.replay import Transitions
+from crar_diag.agent.streams import stream
+from crar_diag.envs import simple_maze
+from crar_diag.envs.data import TransitionData, exact_transitions, gather
+from crar_diag.envs.names import LABYRINTH, SIMPLE_MAZE
+from crar_diag.envs.observer import Observer
+from crar_diag.envs.tiles import WALL
+from crar_diag.errors import InputError
+
+# Members whose exact losses are computed together: 403 pictures and 961 pairs each.
+_MEMBERS_AT_ONCE = 64
+
+# A random policy stays about 400 steps in a maze. Keeping one transition in so many leaves two or
+# three of each maze.
+_THINNING = 200
+
+
+@dataclass(frozen=True, eq=False)
+class ExactEvaluation:
+    """The simple maze, evaluated over all its states.
+
+    Attributes:
+        losses: each loss's exact expectation over the 124 (state, action) pairs, by name, `[M]`.
+        embedding: e(o) of the 31 states in the order of `simple_maze.STATES`,
+            `[M, 31, *state_shape]`.
+    """
+
+    losses: dict[str, np.ndarray]
+    embedding: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class SampledLosses:
+    """Losses on a sample of transitions.
+
+    Attributes:
+        mean: each loss's mean over the transitions, by name, `[M]`.
+        standard_error: of that mean, clustered by maze, by name, `[M]`; NaN for one maze.
+        mazes: how many different mazes the sample holds.
+    """
+
+    mean: dict[str, np.ndarray]
+    standard_error: dict[str, np.ndarray]
+    mazes: int
+
+
+def exact_evaluation(
+    architecture: Architecture, population: Parameters, observer: Observer, settings: LossSettings
+) -> ExactEvaluation:
+    """Return every member's exact losses and embedding in the simple maze.
+
+    Args:
+        architecture: the members' layers.
+        population: parameters `[M, ...]`; their precision is that of the computation.
+        observer: how the agents see the simple maze.
+        settings: the losses' constants; the Q target is the agent's own.
+
+    Raises:
+        InputError: if the observer does not show the simple maze in the agents' format.
+    """
+    check_observer(architecture, observer, SIMPLE_MAZE)
+    some = next(iter(population.values()))
+    pairs = Transitions.of(exact_transitions(), observer, some.dtype, some.device)
+    batch = pairs.batch(torch.arange(len(pairs), device=some.device))
+    pictures = observer(torch.from_numpy(simple_maze.all_tiles()).to(some.device)).to(some.dtype)
+
+    def evaluate(parameters: Parameters) -> dict[str, Tensor]:
+        forward = Forward(architecture, parameters, batch, settings)
+        losses = exact_losses(forward, pictures)
+        return {**losses, "embedding": networks.encode(architecture, parameters, pictures)}
+
+    with torch.no_grad():
+        found = over_members(architecture, evaluate, population, members_at_once=_MEMBERS_AT_ONCE)
+    arrays = {name: values.cpu().numpy() for name, values in found.items()}
+    return ExactEvaluation({name: arrays[name] for name in LOSSES}, arrays["embedding"])
+
+
+def held_out_labyrinth(transitions: int, seed: int = 0) -> TransitionData:
+    """Return random-policy transitions from mazes that training never saw.
+
+    They come from the seed's own held-out stream. One transition in 200 of a long random walk is
+    kept, in random order, so that the sample holds many mazes in all stages of completion, as
+    training data do, and neighbouring rows are random pairs.
+
+    Args:
+        transitions: how many.
+        seed: any; equal seeds give equal data.
+
+    Raises:
+        InputError: if fewer than one transition is asked for.
+    """
+    check_counts(transitions=transitions)
+    rng = stream(seed, "held-out")
+    walk = gather(LABYRINTH, _THINNING * transitions, rng)
+    rows = _THINNING * rng.permutation(transitions) + rng.integers(_THINNING, size=transitions)
+    return TransitionData(
+        environment=LABYRINTH,
+        tiles=walk.tiles[rows],
+        next_tiles=walk.next_tiles[rows],
+        actions=walk.actions[rows],
+        rewards=walk.rewards[rows],
+        terminals=walk.terminals[rows],
+    )
+
+
+def sampled_losses(
+    architecture: Architecture,
+    population: Parameters,
+    observer: Observer,
+    data: TransitionData,
+    settings: LossSettings,
+) -> SampledLosses:
+    """Return every member's losses on a sample, with standard errors.
+
+    Each loss is the mean of its value on single transitions; the random-pair loss pairs each row
+    with the row before it, the first with the last, so rows should be in random order. Transitions
+    from one maze are alike, so the standard error is that of a mean of clusters: with r_m the sum
+    of (loss - mean) over the rows of maze m, sqrt(C / (C - 1) sum_m r_m^2) / T for C mazes and T
+    rows.
+
+    Args:
+        architecture: the members' layers.
+        population: parameters `[M, ...]`; their precision is that of the computation.
+        observer: how the agents see the environment.
+        data: the sample, such as `held_out_labyrinth`'s; at least 2 transitions.
+        settings: the losses' constants; the Q target is the agent's own.
+
+    Raises:
+        InputError: if the observer does not show the data in the agents' format, or for a single
+            transition.
+    """
+    check_observer(architecture, observer, data.environment)
+    if len(data) < 2:
+        raise InputError(f"expected a sample of at least 2 transitions, found {len(data)}")
+    some = next(iter(population.values()))
+    sample = Transitions.of(data, observer, some.dtype, some.device)
+    rows_at_once = share(architecture, population, PICTURES_AT_ONCE)
+    pieces = torch.arange(len(sample), device=some.device).split(rows_at_once)
+    walls = np.packbits((data.tiles == WALL).reshape(len(data), -1), axis=1)
+    _, maze = np.unique(walls, axis=0, return_inverse=True)
+
+    def evaluate(parameters: Parameters) -> dict[str, Tensor]:
+        def single(row: dict[str, Tensor]) -> dict[str, Tensor]:
+            batch = {name: value.unsqueeze(0) for name, value in row.items()}
+            forward = Forward(architecture, parameters, batch, settings)
+            return {**all_losses(forward), "state": forward.states[0]}
+
+        each = [torch.func.vmap(single)(sample.batch(piece)) for piece in pieces]
+        losses = {name: torch.cat([part[name] for part in each]) for name in each[0]}
+        states = losses.pop("state")
+        others = torch.roll(states, 1, dims=0)
+        losses["random_pairs"] = pair_repulsion(states, others, settings.pair_scale)
+        return losses
+
+    with torch.no_grad():
+        found = over_members(architecture, evaluate, population, members_at_once=_MEMBERS_AT_ONCE)
+    mean: dict[str, np.ndarray] = {}
+    error: dict[str, np.ndarray] = {}
+    for name in LOSSES:
+        values = found[name].double().cpu().numpy()
+        mean[name] = values.mean(axis=1)
+        error[name] = _clustered_error(values - mean[name][:, None], maze)
+    return SampledLosses(mean, error, int(maze.max()) + 1)
+
+
+def _clustered_error(residuals: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    """Return the standard error `[M]` of means with residuals `[M, T]` in clusters `[T]`."""
+    clusters = int(cluster.max()) + 1
+    if clusters == 1:
+        return np.full(len(residuals), np.nan)
+    sums = np.stack([np.bincount(cluster, row, clusters) for row in residuals])
+    squares = (sums * sums).sum(axis=1)
+    error: np.ndarray = np.sqrt(squares * clusters / (clusters - 1)) / residuals.shape[1]
+    return error

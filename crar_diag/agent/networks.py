@@ -1,0 +1,168 @@
+"""The forward pass of an agent: pure functions of a dict of parameters.
+
+Every function works on one agent (`dict[str, Tensor]`); `torch.func.vmap` lifts it over the
+leading axis of a population.
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 (the field's name for it)
+from torch import Tensor
+
+from crar_diag.agent.architecture import Architecture, Conv, Dense, Layer, MaxPool
+from crar_diag.agent.config import COMPONENTS
+
+Parameters = dict[str, Tensor]
+
+
+def initialise(
+    architecture: Architecture, rng: np.random.Generator, dtype: torch.dtype = torch.float32
+) -> Parameters:
+    """Draw a new agent with Keras' defaults: Glorot uniform weights, zero biases.
+
+    Weights are drawn from U[-l, l] with l = sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010),
+    in double precision before they are rounded, so that the precision does not change the draw.
+
+    Args:
+        architecture: what to draw.
+        rng: the generator; the same state gives the same agent on every platform.
+        dtype: precision of the result.
+
+    Returns:
+        Parameters by name, in the shapes of `architecture.shapes()`.
+    """
+    parameters: Parameters = {}
+    for name, shape in architecture.shapes().items():
+        if name.endswith(".bias"):
+            parameters[name] = torch.zeros(shape, dtype=dtype)
+            continue
+        field = math.prod(shape[2:])
+        limit = math.sqrt(6.0 / (field * (shape[0] + shape[1])))
+        parameters[name] = torch.from_numpy(rng.uniform(-limit, limit, shape)).to(dtype)
+    return parameters
+
+
+def component_of(name: str) -> str:
+    """Return the component (`encoder`, `transition`, ...) that a parameter belongs to."""
+    return name.partition(".")[0]
+
+
+def of_component(parameters: Parameters, *components: str) -> Parameters:
+    """Return the parameters that belong to any of the components."""
+    return {name: p for name, p in parameters.items() if component_of(name) in components}
+
+
+def _apply_layer(layer: Layer, prefix: str, parameters: Parameters, x: Tensor) -> Tensor:
+    if isinstance(layer, Dense):
+        x = F.linear(x, parameters[f"{prefix}.weight"], parameters[f"{prefix}.bias"])
+        return torch.tanh(x) if layer.tanh else x
+    if isinstance(layer, Conv):
+        before, after = (layer.kernel - 1) // 2, layer.kernel // 2
+        x = F.pad(x, (before, after, before, after))
+        x = F.conv2d(x, parameters[f"{prefix}.weight"], parameters[f"{prefix}.bias"])
+        return torch.tanh(x) if layer.tanh else x
+    if isinstance(layer, MaxPool):
+        return F.max_pool2d(x, layer.size)
+    if x.dim() == 4:
+        x = x.permute(0, 2, 3, 1)
+    return x.flatten(1)
+
+
+def apply(architecture: Architecture, component: str, parameters: Parameters, x: Tensor) -> Tensor:
+    """Run one component's layers on a batch.
+
+    Args:
+        architecture: the layers.
+        component: which of the five.
+        parameters: all of the agent's parameters, or at least this component's.
+        x: the component's input, `[batch, ...]`.
+
+    Returns:
+        The component's raw output, `[batch, ...]`.
+    """
+    for position, layer in enumerate(architecture.layers(component)):
+        x = _apply_layer(layer, f"{component}.{position}", parameters, x)
+    return x
+
+
+def encode(architecture: Architecture, parameters: Parameters, observations: Tensor) -> Tensor:
+    """Return the abstract states e(o), `[batch, *state_shape]`, of pictures `[batch, c, h, w]`."""
+    return apply(architecture, "encoder", parameters, observations)
+
+
+def join(architecture: Architecture, states: Tensor, actions: Tensor) -> Tensor:
+    """Return the input of transition, reward and discount: state and one-hot action.
+
+    Vectors get the action behind the state, `[batch, d + actions]`; images get one plane an action
+    before their channels, `[batch, actions + channels, h, w]` (the published layout).
+
+    Args:
+        architecture: tells vectors from images.
+        states: abstract states `[batch, *state_shape]`.
+        actions: integers `[batch]`.
+    """
+    choices = torch.arange(architecture.actions, device=actions.device)
+    onehot = (actions.unsqueeze(-1) == choices).to(states.dtype)
+    if not architecture.spatial:
+        return torch.cat([states, onehot], dim=1)
+    planes = onehot[:, :, None, None].expand(-1, -1, *states.shape[2:])
+    return torch.cat([planes, states], dim=1)
+
+
+def predict_state(
+    architecture: Architecture, parameters: Parameters, states: Tensor, actions: Tensor
+) -> Tensor:
+    """Return x + p(x, a), the predicted next abstract states, `[batch, *state_shape]`."""
+    return states + apply(
+        architecture, "transition", parameters, join(architecture, states, actions)
+    )
+
+
+def predict_reward(
+    architecture: Architecture, parameters: Parameters, states: Tensor, actions: Tensor
+) -> Tensor:
+    """Return r(x, a), `[batch]`."""
+    return apply(architecture, "reward", parameters, join(architecture, states, actions)).squeeze(1)
+
+
+def predict_discount(
+    architecture: Architecture, parameters: Parameters, states: Tensor, actions: Tensor
+) -> Tensor:
+    """Return g(x, a), `[batch]`."""
+    joined = join(architecture, states, actions)
+    return apply(architecture, "discount", parameters, joined).squeeze(1)
+
+
+def q_values(architecture: Architecture, parameters: Parameters, states: Tensor) -> Tensor:
+    """Return Q(x, .), `[batch, actions]`."""
+    return apply(architecture, "q", parameters, states)
+
+
+def stack(agents: list[Parameters]) -> Parameters:
+    """Return the population `[member, ...]` of agents with the same names and shapes."""
+    return {name: torch.stack([agent[name] for agent in agents]) for name in agents[0]}
+
+
+def member(population: Parameters, index: int) -> Parameters:
+    """Return a copy of one member of a population."""
+    return {name: p[index].clone() for name, p in population.items()}
+
+
+__all__ = [
+    "COMPONENTS",
+    "Parameters",
+    "apply",
+    "component_of",
+    "encode",
+    "initialise",
+    "join",
+    "member",
+    "of_component",
+    "predict_discount",
+    "predict_reward",
+    "predict_state",
+    "q_values",
+    "stack",
+]

@@ -1,0 +1,134 @@
+"""The data of a population: each member's transitions, stored as tiles and drawn as batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crar_diag.agent.streams import batch_draws
+from crar_diag.errors import InputError
+
+if TYPE_CHECKING:
+    from crar_diag.envs.data import TransitionData
+    from crar_diag.envs.observer import Observer
+
+# Up to this many distinct pictures, all are rendered once; beyond, each batch renders its own.
+# The simple maze has 31. 4,096 pictures of 8 x 8 take one megabyte.
+TABLE_LIMIT = 4096
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """One data set by its distinct pictures.
+
+    Attributes:
+        tiles: distinct pictures, uint8 `[K, 8, 8]`.
+        first: the picture of s, `[T]`.
+        second: the picture of s', `[T]`.
+        actions: int64 `[T]`.
+        rewards: `[T]`.
+        terminals: 0 or 1 in the precision of the rewards, `[T]`.
+        table: the pictures as observations `[K, c, h, w]`, or None where they are too many.
+    """
+
+    tiles: Tensor
+    first: Tensor
+    second: Tensor
+    actions: Tensor
+    rewards: Tensor
+    terminals: Tensor
+    observer: "Observer"
+    table: Tensor | None
+
+    @staticmethod
+    def of(
+        data: "TransitionData", observer: "Observer", dtype: torch.dtype, device: torch.device
+    ) -> "Transitions":
+        """Index a data set by its distinct pictures and render them if they are few."""
+        tiles, first, second = data.distinct()
+        pictures = torch.from_numpy(tiles).to(device)
+        table = observer(pictures).to(dtype) if len(tiles) <= TABLE_LIMIT else None
+        return Transitions(
+            tiles=pictures,
+            first=torch.from_numpy(first).to(device),
+            second=torch.from_numpy(second).to(device),
+            actions=torch.from_numpy(data.actions.astype(np.int64)).to(device),
+            rewards=torch.from_numpy(data.rewards).to(device, dtype),
+            terminals=torch.from_numpy(data.terminals).to(device, dtype),
+            observer=observer,
+            table=table,
+        )
+
+    def __len__(self) -> int:
+        """Return the number of transitions."""
+        return len(self.actions)
+
+    def observe(self, pictures: Tensor) -> Tensor:
+        """Return the observations of some pictures, `[n, c, h, w]`."""
+        if self.table is not None:
+            return self.table[pictures]
+        return self.observer(self.tiles[pictures]).to(self.rewards.dtype)
+
+    def batch(self, rows: Tensor) -> dict[str, Tensor]:
+        """Return the transitions `rows`, `[n]`, as a batch for the losses."""
+        return {
+            "observation": self.observe(self.first[rows]),
+            "next_observation": self.observe(self.second[rows]),
+            "action": self.actions[rows],
+            "reward": self.rewards[rows],
+            "terminal": self.terminals[rows],
+        }
+
+
+class Replay:
+    """The data and the batches of every member of a population.
+
+    Args:
+        data: each member's transitions; members may share one object, which is then stored once.
+        observers: how each member sees them; as many as `data`.
+        seeds: each member's seed, which fixes its batches.
+        batch_size: transitions an update.
+        dtype: precision of the observations.
+        device: where batches are made.
+
+    Raises:
+        InputError: if the lengths disagree or there is no member.
+    """
+
+    def __init__(
+        self,
+        data: Sequence["TransitionData"],
+        observers: Sequence["Observer"],
+        seeds: Sequence[int],
+        batch_size: int = 32,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if not data or not len(data) == len(observers) == len(seeds):
+            raise InputError(
+                "a population needs one data set, one observer and one seed a member, got "
+                f"{len(data)}, {len(observers)} and {len(seeds)}"
+            )
+        stored: dict[tuple[int, int], Transitions] = {}
+        self.members: list[Transitions] = []
+        for one, observer in zip(data, observers, strict=True):
+            key = (id(one), id(observer))
+            if key not in stored:
+                stored[key] = Transitions.of(one, observer, dtype, torch.device(device))
+            self.members.append(stored[key])
+        self.seeds = tuple(seeds)
+        self.batch_size = batch_size
+        self.device = torch.device(device)
+
+    def draws(self, member: int, first: int, updates: int) -> np.ndarray:
+        """Return the transitions of some of a member's updates, int64 `[updates, batch]`."""
+        size = len(self.members[member])
+        return batch_draws(self.seeds[member], first, updates, self.batch_size, size)
+
+    def batches(self, rows: Tensor) -> dict[str, Tensor]:
+        """Return one batch a member, each entry `[M, batch, ...]`, for rows `[M, batch]`."""
+        each = [data.batch(r) for data, r in zip(self.members, rows, strict=True)]
+        return {name: torch.stack([batch[name] for batch in each]) for name in each[0]}

@@ -1,0 +1,259 @@
+"""The folder of a run: its configuration, its members' checkpoints, its state, and its lock.
+
+    run.toml                     the resolved configuration, written first
+    <name>-seed<S>.safetensors   one checkpoint a member
+    history.h5                   losses and scores over the updates
+    resume.safetensors           what a killed run needs to go on as if nothing had happened
+    .lock                        held while a process writes here
+
+Everything is written atomically. A folder without `run.toml` is either fresh or not ours.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import torch
+from filelock import FileLock, Timeout
+
+from crar_diag.agent.checkpoint import FORMAT_VERSION, RESUME_STATE, seal, unseal
+from crar_diag.agent.config import TrainConfig, flatten, from_toml, read_text, to_toml
+from crar_diag.agent.storage import is_leftover, reason, remove, remove_leftovers, write_atomically
+from crar_diag.errors import InputError, StorageError
+
+CONFIG_NAME: Final = "run.toml"
+HISTORY_NAME: Final = "history.h5"
+RESUME_NAME: Final = "resume.safetensors"
+LOCK_NAME: Final = ".lock"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as a reader sees it: no lock, no writing.
+
+    Attributes:
+        path: the folder.
+        config: what `run.toml` in it says.
+    """
+
+    path: Path
+    config: TrainConfig
+
+    @property
+    def history_path(self) -> Path:
+        """Where the run's history stands."""
+        return self.path / HISTORY_NAME
+
+    @property
+    def checkpoints(self) -> dict[int, Path]:
+        """Seed -> checkpoint of the members that are written already, in the run's order."""
+        paths = {seed: self.checkpoint_path(seed) for seed in self.config.seeds}
+        return {seed: path for seed, path in paths.items() if path.is_file()}
+
+    @property
+    def finished(self) -> bool:
+        """Whether every member is written and no state is left to go on from.
+
+        The last step of a run is to drop that state, so a run that is killed among its last
+        checkpoints is not finished: it goes on from the state and writes them all again.
+        """
+        return len(self.checkpoints) == len(self.config.seeds) and not self._resume_path.exists()
+
+    def checkpoint_path(self, seed: int) -> Path:
+        """Return where the checkpoint of the member with `seed` stands."""
+        return self.path / f"{self.config.name}-seed{seed}.safetensors"
+
+    def members(self) -> dict[int, Path]:
+        """Return `checkpoints`."""
+        return self.checkpoints
+
+    def read_resume(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+        """Return what `RunFolder.write_resume` wrote last, or None where nothing is there.
+
+        Raises:
+            InputError: the file is damaged, or another run's.
+        """
+        path = self._resume_path
+        if not path.exists():
+            return None
+        tensors, document = unseal(path, RESUME_STATE)
+        if document.get("configuration_sha256") != self._configuration_sha256():
+            raise InputError(
+                f"resume state '{path}' belongs to a run of another configuration than the "
+                f"{CONFIG_NAME} beside it"
+            )
+        if not isinstance(document.get("counters"), dict):
+            raise InputError(f"resume state '{path}' holds no counters")
+        return tensors, document["counters"]
+
+    @property
+    def _resume_path(self) -> Path:
+        return self.path / RESUME_NAME
+
+    def _configuration_sha256(self) -> str:
+        return hashlib.sha256(to_toml(self.config).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class RunFolder(Run):
+    """A run, to be written by the one process that holds the folder's lock; see `open`."""
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, path: str | Path, config: TrainConfig | None = None, resume: bool = False
+    ) -> Iterator[Self]:
+        """Create or enter the folder and hold its lock for the length of the block.
+
+        Args:
+            path: the folder; it and its parents are made where missing.
+            config: the run's configuration; None, with `resume`, takes the folder's.
+            resume: go on with the run that is there. Where none is there (the process may have been
+                killed before it wrote anything), the run begins.
+
+        Yields:
+            The folder, with `run.toml` written and the leftovers of killed processes removed.
+
+        Raises:
+            InputError: not a folder of a run, in use by another process, holds a run although
+                `resume` is False, or holds one of another configuration. Nothing is written then.
+            StorageError: the folder cannot be made, read or written.
+        """
+        path = Path(path)
+        if not (_holds_run(path) and LOCK_NAME in _names(path)):
+            _chosen(path, config, resume)  # nobody writes here: refuse before the lock file is made
+        with _locked(path):
+            # Decided under the lock: another process may have begun a run here in between.
+            chosen = _chosen(path, config, resume)
+            remove_leftovers(path)
+            if not _holds_run(path):
+                write_atomically(path / CONFIG_NAME, to_toml(chosen).encode())
+            yield cls(path, chosen)
+
+    def write_resume(
+        self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]
+    ) -> None:
+        """Write the state that a killed run needs, atomically.
+
+        Args:
+            tensors: name -> tensor [...]: parameters, optimizers' and generators' states.
+            counters: JSON values; tuples come back as lists.
+
+        Raises:
+            CrarDiagError: a tensor whose type the file cannot hold.
+            StorageError: the file system refused; the previous state is unharmed.
+        """
+        document = {
+            "format_version": FORMAT_VERSION,
+            "configuration_sha256": self._configuration_sha256(),
+            "counters": dict(counters),
+        }
+        write_atomically(self._resume_path, seal(tensors, document, RESUME_STATE))
+
+    def drop_resume(self) -> None:
+        """Remove the resume state, once every member's checkpoint is written.
+
+        Raises:
+            StorageError: the file system refused.
+        """
+        remove(self._resume_path)
+
+
+def read_run(path: str | Path, *, complete: bool = True) -> Run:
+    """Read what a run's folder holds, without a lock and without writing.
+
+    Args:
+        path: the folder.
+        complete: refuse a run of which members are missing.
+
+    Raises:
+        InputError: not a run's folder, or members are missing.
+        StorageError: the folder cannot be read.
+    """
+    path = Path(path)
+    if not path.is_dir() or not _holds_run(path):
+        raise InputError(f"'{path}' is not a run folder: expected a folder with a {CONFIG_NAME}")
+    run = Run(path, _stored_config(path))
+    missing = [seed for seed in run.config.seeds if seed not in run.checkpoints]
+    if complete and missing:
+        names = ", ".join(run.checkpoint_path(seed).name for seed in missing[:5])
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise InputError(
+            f"run folder '{path}' is not complete: expected {len(run.config.seeds)} members, "
+            f"missing {names}{more}"
+        )
+    return run
+
+
+def _stored_config(path: Path) -> TrainConfig:
+    return from_toml(read_text(path / CONFIG_NAME), str(path / CONFIG_NAME))
+
+
+def _names(path: Path) -> list[str]:
+    """Return what the folder holds; nothing where there is none."""
+    try:
+        if not path.exists():
+            return []
+        if not path.is_dir():
+            raise InputError(f"run folder '{path}': expected a folder, found a file")
+        return [entry.name for entry in path.iterdir()]
+    except OSError as error:
+        raise StorageError(f"run folder '{path}' cannot be read: {reason(error)}") from None
+
+
+def _holds_run(path: Path) -> bool:
+    """Tell a run's folder from a fresh one; refuse what is neither."""
+    names = _names(path)
+    if CONFIG_NAME in names:
+        return True
+    foreign = sorted(name for name in names if name != LOCK_NAME and not is_leftover(name))
+    if foreign:
+        raise InputError(
+            f"run folder '{path}' must be new, empty or a run's, found '{foreign[0]}' in it "
+            f"and no {CONFIG_NAME}"
+        )
+    return False
+
+
+def _chosen(path: Path, config: TrainConfig | None, resume: bool) -> TrainConfig:
+    """Return the configuration to run with in `path`: the caller's, or the one that is there."""
+    if not _holds_run(path):
+        if config is None:
+            raise InputError(
+                f"run folder '{path}' holds no run to resume: expected a {CONFIG_NAME} in it, or a "
+                "configuration to begin with"
+            )
+        return config
+    if not resume:
+        raise InputError(
+            f"run folder '{path}' already holds a run: use --resume to go on with it, or choose "
+            "another folder"
+        )
+    stored = _stored_config(path)
+    if config is not None and config != stored:
+        there, here = flatten(stored), flatten(config)
+        key = next(key for key in there if there[key] != here[key])
+        raise InputError(
+            f"run folder '{path}' holds a run with {key} = {there[key]!r}, to be resumed with "
+            f"{key} = {here[key]!r}: expected the same configuration"
+        )
+    return stored
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = FileLock(path / LOCK_NAME, timeout=0)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"run folder '{path}' is in use by another process") from None
+    except (OSError, ValueError, NotImplementedError) as error:  # ValueError: a NUL in the name
+        raise StorageError(f"run folder '{path}' cannot be written: {reason(error)}") from None
+    try:
+        yield
+    finally:
+        lock.release()

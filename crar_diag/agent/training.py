@@ -1,0 +1,416 @@
+"""Training base models: from a configuration to a run folder, resumable at any instant."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from crar_diag.agent import checkpoint, networks
+from crar_diag.agent.architecture import Architecture, architecture_for
+from crar_diag.agent.config import COMPONENTS, LOSSES, TrainConfig
+from crar_diag.agent.engine import Engine, LossTotals, ReferenceEngine
+from crar_diag.agent.fused.engine import FusedEngine, supports
+from crar_diag.agent.history import History, write_history
+from crar_diag.agent.losses import LossSettings
+from crar_diag.agent.population import MemberRule, Population, UpdateRule
+from crar_diag.agent.probes import Probe, make_probe
+from crar_diag.agent.replay import Replay
+from crar_diag.agent.runfolder import Run, RunFolder
+from crar_diag.agent.streams import stream
+from crar_diag.agent.versions import library_versions
+from crar_diag.envs.data import gather
+from crar_diag.envs.observer import Observer
+from crar_diag.errors import CrarDiagError, InputError
+
+_SLICE_SECONDS = 0.5
+_SAVE_SECONDS = 10.0
+# Saving may take this share of the time at most, however large the state.
+_SAVE_SHARE = 0.05
+
+
+class RunInterruptedError(CrarDiagError):
+    """The run was asked to stop; its state is saved and `resume` goes on from there."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        updates: applied to every member so far.
+        total: of the whole run.
+        members: how many are alive.
+        rate: agent-updates a second since this process began, NaN at the beginning.
+        seconds_left: estimated, NaN at the beginning.
+    """
+
+    updates: int
+    total: int
+    members: int
+    rate: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What became of a run.
+
+    Attributes:
+        path: the run folder.
+        checkpoints: seed -> file.
+        losses: seed -> final losses by name, exact or on held-out mazes.
+        diverged: seed -> the update at which its loss or gradient was not finite.
+    """
+
+    path: Path
+    checkpoints: dict[int, Path]
+    losses: dict[int, dict[str, float]]
+    diverged: dict[int, int]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What the caller wants to hear of a run, and how it stops one.
+
+    Attributes:
+        progress: called about twice a second.
+        recorded: called after every record with the history and the record's position in `times`.
+        stop: asked about twice a second; True saves and raises `RunInterruptedError`.
+    """
+
+    progress: Callable[[Progress], None] = lambda progress: None
+    recorded: Callable[[History, int], None] = lambda history, position: None
+    stop: Callable[[], bool] = lambda: False
+
+
+def update_rule(config: TrainConfig) -> UpdateRule:
+    """Return what the members of a run share about an update."""
+    optimizer = config.optimizer
+    return UpdateRule(
+        mode=optimizer.mode,
+        rho=optimizer.rho,
+        epsilon=optimizer.epsilon,
+        clip_norm=optimizer.clip_norm,
+        clip_scope=optimizer.clip_scope,
+        target_period=config.target_period,
+        updates_per_epoch=config.updates_per_epoch,
+        settings=loss_settings(config),
+    )
+
+
+def loss_settings(config: TrainConfig) -> LossSettings:
+    """Return the constants of the losses of a run."""
+    return LossSettings(config.discount_factor, config.double_q, config.pair_scale)
+
+
+def member_rule(config: TrainConfig) -> MemberRule:
+    """Return what each member of a run has for itself; they are alike but for their seeds."""
+    return MemberRule(
+        learning_rate=config.optimizer.learning_rate,
+        learning_rate_decay=config.optimizer.learning_rate_decay,
+        loss_weights={loss: getattr(config.loss_weights, loss).root for loss in LOSSES},
+        trainable=frozenset(config.trainable),
+    )
+
+
+def choose_engine(
+    name: str, architecture: Architecture, replay: Replay, threads: int | None = None
+) -> Engine:
+    """Return the engine of that name; `auto` is the fused one where it applies.
+
+    Raises:
+        InputError: if the fused engine is asked for and does not apply.
+    """
+    if name == "reference" or (name == "auto" and not supports(architecture, replay)):
+        return ReferenceEngine()
+    if not supports(architecture, replay):
+        raise InputError(
+            f"engine = 'fused' trains dense networks on the CPU, not '{architecture.name}' on "
+            f"{replay.device.type}; use engine = 'reference' or 'auto'"
+        )
+    return FusedEngine(threads)
+
+
+def build(config: TrainConfig, device: torch.device) -> tuple[Population, Replay]:
+    """Return the untrained population of a configuration, and its data."""
+    architecture = architecture_for(config.environment, config.observation)
+    dtype = getattr(torch, config.precision)
+    agents = [
+        networks.initialise(architecture, stream(seed, "initialisation"), dtype)
+        for seed in config.seeds
+    ]
+    rules = [member_rule(config)] * len(agents)
+    population = Population(architecture, networks.stack(agents), update_rule(config), rules)
+    data = [
+        gather(
+            config.environment,
+            config.data.transitions,
+            stream(seed, "data"),
+            config.data.mark_last_terminal,
+            config.data.steps_per_gathering,
+        )
+        for seed in config.seeds
+    ]
+    observer = Observer(config.environment, config.observation, config.domain)
+    observers = [observer] * len(data)
+    replay = Replay(data, observers, config.seeds, config.batch_size, dtype, device)
+    return population.to(device), replay
+
+
+class _Run:
+    """One run in progress: the population and everything that is recorded and saved of it."""
+
+    def __init__(
+        self, folder: RunFolder, device: torch.device, threads: int | None, watch: Watch
+    ) -> None:
+        config = folder.config
+        self.config, self.folder, self.watch = config, folder, watch
+        self.population, self.replay = build(config, device)
+        self.architecture = self.population.architecture
+        observer = Observer(config.environment, config.observation, config.domain)
+        self.engine = choose_engine(config.engine, self.architecture, self.replay, threads)
+        self.probe: Probe = make_probe(
+            config.environment,
+            self.architecture,
+            observer,
+            loss_settings(config),
+            config.evaluation,
+        )
+        self.history = History.empty(
+            config.seeds, config.updates, config.updates_per_epoch, self.probe.shape
+        )
+        self.totals = LossTotals.zeros(len(config.seeds))
+        self.began = self.epoch_began = self.saved_at = time.monotonic()
+        self.save_took = 0.0
+        self.first_update = 0
+        self.epoch_seconds = 0.0
+
+    def restore(self) -> None:
+        """Go on from the folder's resume state, if there is one."""
+        saved = self.folder.read_resume()
+        if saved is None:
+            return
+        tensors, counters = saved
+        self.population.restore(tensors)
+        self.history.restore(tensors)
+        self.totals.sums[:] = tensors["totals.sums"].numpy()
+        self.totals.updates[:] = tensors["totals.updates"].numpy()
+        self.epoch_seconds = float(counters["epoch_seconds"])
+        self.first_update = self.population.updates
+
+    def save(self) -> None:
+        """Write the resume state."""
+        start = time.monotonic()
+        tensors = {
+            **{name: t.cpu() for name, t in self.population.state().items()},
+            **self.history.arrays(),
+            "totals.sums": torch.from_numpy(self.totals.sums),
+            "totals.updates": torch.from_numpy(self.totals.updates),
+        }
+        seconds = self.epoch_seconds + start - self.epoch_began
+        self.folder.write_resume(tensors, {"epoch_seconds": seconds})
+        self.saved_at = time.monotonic()
+        self.save_took = self.saved_at - start
+
+    def record(self) -> None:
+        """Record what belongs to the present number of updates."""
+        done, history = self.population.updates, self.history
+        at = int(np.searchsorted(history.times, done))
+        if at < len(history.times) and history.times[at] == done:
+            reading = self.probe.read(self.population.agents())
+            history.losses[:, at] = reading.losses
+            history.losses_error[:, at] = reading.losses_error
+            history.embedding[:, at] = reading.embedding
+        epoch = int(np.searchsorted(history.epochs, done))
+        if epoch < len(history.epochs) and history.epochs[epoch] == done:
+            self._end_epoch(epoch)
+        self.watch.recorded(history, at)
+
+    def _end_epoch(self, epoch: int) -> None:
+        history, config = self.history, self.config
+        history.training_losses[:, epoch] = self.totals.means()
+        history.learning_rate[:, epoch] = self.population.rates(epoch)
+        every = config.evaluation.every
+        if every and ((epoch + 1) % every == 0 or epoch == len(history.epochs) - 1):
+            rngs = [stream(seed, "evaluation", epoch) for seed in config.seeds]
+            history.score[:, epoch] = self.probe.score(self.population.agents(), rngs)
+        now = time.monotonic()
+        history.seconds[epoch] = self.epoch_seconds + now - self.epoch_began
+        self.epoch_began, self.epoch_seconds = now, 0.0
+        self.totals = LossTotals.zeros(len(self.population))
+
+    def go_on(self) -> None:
+        """Train to the end, recording and saving on the way.
+
+        Raises:
+            RunInterruptedError: the caller asked to stop; the state is saved.
+        """
+        stops = np.union1d(self.history.times, self.history.epochs)
+        piece = 1
+        if self.population.updates == 0 and math.isnan(self.history.losses[0, 0, 0]):
+            self.record()
+        self.save()
+        while self.population.updates < self.config.updates:
+            done = self.population.updates
+            count = min(piece, int(stops[np.searchsorted(stops, done, side="right")]) - done)
+            start = time.monotonic()
+            self.engine.advance(self.population, self.replay, count, self.totals)
+            seconds = time.monotonic() - start
+            if count == piece:
+                piece = max(1, min(2 * piece, int(piece * _SLICE_SECONDS / max(seconds, 1e-6))))
+            if self.population.updates in stops:
+                self.record()
+            self._report()
+            if self.watch.stop():
+                self.save()
+                raise RunInterruptedError(
+                    f"stopped after {self.population.updates} of {self.config.updates} updates; "
+                    f"the state is saved in '{self.folder.path}', go on with --resume"
+                )
+            pause = max(_SAVE_SECONDS, self.save_took / _SAVE_SHARE)
+            if time.monotonic() - self.saved_at > pause:
+                self.save()
+
+    def finish(self) -> RunResult:
+        """Write the history and the checkpoints, and drop the resume state."""
+        self.save()
+        write_history(self.history, self.folder.history_path, {"config": self.config.name})
+        names, versions = self.population.agents(), library_versions()
+        diverged = {
+            seed: int(at)
+            for seed, at in zip(self.config.seeds, self.population.diverged_at, strict=True)
+            if at >= 0
+        }
+        losses = {
+            seed: dict(zip(LOSSES, map(float, self.history.losses[m, -1]), strict=True))
+            for m, seed in enumerate(self.config.seeds)
+        }
+        for m, seed in enumerate(self.config.seeds):
+            metadata = checkpoint.CheckpointMetadata(
+                environment=self.config.environment,
+                observation=self.config.observation,
+                domain=self.config.domain,
+                architecture=self.architecture.spec(),
+                configuration=self.config.model_dump(mode="json"),
+                seed=seed,
+                updates=diverged.get(seed, self.population.updates),
+                frozen=tuple(c for c in COMPONENTS if c not in self.config.trainable),
+                losses=losses[seed],
+                diverged_at=diverged.get(seed),
+                versions=versions,
+            )
+            agent = {name: p[m].cpu().clone() for name, p in names.items()}
+            checkpoint.save(
+                checkpoint.Checkpoint(agent, metadata), self.folder.checkpoint_path(seed)
+            )
+        self.folder.drop_resume()
+        return RunResult(self.folder.path, self.folder.members(), losses, diverged)
+
+    def _report(self) -> None:
+        done, total = self.population.updates, self.config.updates
+        seconds = time.monotonic() - self.began
+        living = int(self.population.alive().sum())
+        rate = (done - self.first_update) * len(self.population) / seconds
+        left = (total - done) * len(self.population) / rate if rate > 0 else math.nan
+        self.watch.progress(Progress(done, total, living, rate, left))
+
+
+def train(
+    config: TrainConfig | None,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    device: torch.device | str = "cpu",
+    threads: int | None = None,
+    watch: Watch | None = None,
+) -> RunResult:
+    """Train one agent a seed, all as one population, into a run folder.
+
+    Args:
+        config: what to train; None, with `resume`, takes the folder's own.
+        out: the run folder; see `crar_diag.agent.runfolder`.
+        resume: go on with the run in it. However it ended, the result is bit for bit that of an
+            uninterrupted run (same kind of processor and number of threads).
+        device: where to train.
+        threads: for the fused engine; None for as many as PyTorch uses.
+        watch: progress, records and stopping.
+
+    Returns:
+        The files and the final losses.
+
+    Raises:
+        InputError: the folder or the configuration will not do; nothing is written.
+        StorageError: the file system refused; the last saved state is whole.
+        RunInterruptedError: `watch.stop` said so; the state is saved.
+    """
+    with RunFolder.open(out, config, resume) as folder:
+        if folder.finished:
+            return _finished(folder)
+        run = _Run(folder, torch.device(device), threads, watch or Watch())
+        run.restore()
+        run.go_on()
+        return run.finish()
+
+
+def _finished(folder: RunFolder) -> RunResult:
+    """Return the result of a run that is complete already."""
+    losses, diverged = {}, {}
+    for seed, path in folder.members().items():
+        metadata = checkpoint.load(path).metadata
+        losses[seed] = {n: math.nan if x is None else x for n, x in metadata.losses.items()}
+        if metadata.diverged_at is not None:
+            diverged[seed] = metadata.diverged_at
+    return RunResult(folder.path, folder.members(), losses, diverged)
+
+
+def updates_done(run: Run) -> int:
+    """Return how many updates a run folder's members have behind them, by its saved state."""
+    if run.finished:
+        return run.config.updates
+    saved = run.read_resume()
+    return 0 if saved is None else int(saved[0]["updates"])
+
+
+def plan(config: TrainConfig, threads: int | None = None) -> dict[str, int | float]:
+    """Return what a run on the CPU would take, for `--dry-run`.
+
+    Returns:
+        `members`, `updates`, `agent_updates`, `parameters` (of one agent), `memory_bytes` and
+        `disk_bytes` (arithmetic), `rate` in agent-updates a second (measured now, on a few
+        members) and `seconds`.
+    """
+    population, replay = build(config.model_copy(update=_few(config)), torch.device("cpu"))
+    engine = choose_engine(config.engine, population.architecture, replay, threads)
+    engine.advance(population, replay, 1)
+    updates, start = 0, time.monotonic()
+    while time.monotonic() - start < 1.0:
+        engine.advance(population, replay, 2)
+        updates += 2 * len(population)
+    rate = updates / (time.monotonic() - start)
+    members, one = len(config.seeds), len(population)
+    state = population.state()
+    state_bytes = sum(t.nbytes for t in state.values()) * members // one
+    # A labyrinth's transition is two grids of 64 bytes, two indices, an action and two scalars.
+    data_bytes = members * config.data.transitions * (2 * 64 + 3 * 8 + 2 * 4)
+    return {
+        "members": members,
+        "updates": config.updates,
+        "agent_updates": members * config.updates,
+        "parameters": population.architecture.parameter_count(),
+        "memory_bytes": state_bytes + data_bytes,
+        "disk_bytes": state_bytes + population.parameters[0].nbytes * members,
+        "rate": rate,
+        "seconds": members * config.updates / rate,
+    }
+
+
+def _few(config: TrainConfig) -> dict[str, object]:
+    """Return the changes that make a configuration small enough to be timed."""
+    data = config.data.model_copy(update={"transitions": min(config.data.transitions, 2000)})
+    return {"seeds": config.seeds[:4], "data": data}

@@ -1,0 +1,156 @@
+"""What the commands share: options, devices, progress, JSON, tables."""
+
+import json
+import math
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crar_diag.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+
+    from crar_diag.agent.training import Progress
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto, cpu or cuda (cuda:N for one of several).")
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="CPU threads; all cores by default."),
+]
+
+
+def choose_device(name: str, threads: int | None) -> "torch.device":
+    """Return the device that an option names, and set PyTorch's number of threads.
+
+    Raises:
+        InputError: an unknown or absent device.
+    """
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if available else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdigit())):
+        raise InputError(
+            f"--device: unknown device '{name}'{did_you_mean(name, ('auto', 'cpu', 'cuda'))}"
+        )
+    if kind == "cuda" and not available:
+        raise InputError(f"--device {name}: PyTorch sees no CUDA device here; use --device cpu")
+    if number and int(number) >= torch.cuda.device_count():
+        raise InputError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices")
+    return torch.device(name)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object; numbers that are not finite become null."""
+    typer.echo(json.dumps(_finite(value), indent=2, default=str, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print left-aligned columns, as wide as their longest entry."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
+
+
+def duration(seconds: float) -> str:
+    """Return a time such as `1 h 05 min`, `3 min 20 s` or `12 s`."""
+    if not math.isfinite(seconds):
+        return "unknown"
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes such as `12.3 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+@contextmanager
+def stoppable() -> Iterator[threading.Event]:
+    """Turn Ctrl-C and SIGTERM into an event for the length of the block.
+
+    The first one sets the event, so that the work can save and stop; a second one interrupts.
+    """
+    event = threading.Event()
+
+    def handle(number: int, frame: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    previous = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class ProgressLine:
+    """One line on standard error with the rate and the time left; silent if not a terminal."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, progress: "Progress") -> None:
+        """Show where a run stands."""
+        if self._shown:
+            share = progress.updates / progress.total
+            bar = "#" * int(30 * share)
+            sys.stderr.write(
+                f"\r[{bar:<30}] {share:4.0%}  {progress.updates:,} of {progress.total:,} updates, "
+                f"{progress.members} members, {progress.rate:,.0f} agent-updates/s, "
+                f"{duration(progress.seconds_left)} left\x1b[K"
+            )
+            sys.stderr.flush()
+
+    def close(self) -> None:
+        """End the line."""
+        if self._shown:
+            sys.stderr.write("\n")
+
+
+def checkpoint_files(paths: Sequence[Path]) -> list[Path]:
+    """Return checkpoint files, those of run folders among the paths included.
+
+    Raises:
+        InputError: a folder that is not a run, or one with members missing.
+    """
+    from crar_diag.agent.runfolder import read_run
+
+    files: list[Path] = []
+    for path in paths:
+        files.extend(read_run(path).checkpoints.values() if path.is_dir() else [path])
+    return files

@@ -1,0 +1,42 @@
+"""What can go wrong, each with one sentence for the user and an exit code for the shell."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class CrarDiagError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    The message is one sentence that names the file or option, what was expected and what was found.
+    """
+
+    exit_code = 1
+
+
+class InputError(CrarDiagError):
+    """Wrong usage or input: an unknown name, a broken file, values that do not fit together."""
+
+    exit_code = 2
+
+
+class StorageError(CrarDiagError):
+    """The file system refused: no space, no permission, a folder in use by another process."""
+
+    exit_code = 1
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Return a hint for a misspelt `name`.
+
+    Args:
+        name: what the user wrote.
+        choices: what would have been valid.
+
+    Returns:
+        `" (did you mean 'x'?)"` where a choice is close, else `" (choose from a, b, c)"`.
+    """
+    known = sorted(choices)
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    if close:
+        return f" (did you mean '{close[0]}'?)"
+    return f" (choose from {', '.join(known)})"

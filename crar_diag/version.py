@@ -1,0 +1,3 @@
+"""The version, alone in a module without imports so that building and `--help` stay light."""
+
+__version__ = "0.1.0"
