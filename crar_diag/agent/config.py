@@ -1,36 +1,26 @@
-"""The configuration of a training run, and the ways by which a user's choices reach it.
+"""The configuration of a training run: frozen models, and their keys under dotted names.
 
-The first half holds the frozen models and the published presets; the second half reads a
-configuration from a preset, a TOML file, `--set key=value` and command line options, and says in
-one sentence which key of which source is wrong. Torch is not imported here, so that `--help` and
-`--dry-run` answer at once.
+`presets` holds the published values, `config_sources` reads what a user chose. Torch is not
+imported here, so that `--help` and `--dry-run` answer at once.
 """
 
 import re
-import stat
 import sys
-import tomllib
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
-from datetime import date, time
+from collections.abc import Mapping
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
-import tomli_w
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     RootModel,
-    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
 )
-
-from crar_diag.errors import InputError, did_you_mean
 
 Loss = Literal[
     "transition", "reward", "discount", "volume", "random_pairs", "consecutive_pairs", "q"
@@ -49,7 +39,6 @@ ENVIRONMENTS: Final[tuple[str, ...]] = get_args(Environment)
 PRESETS: Final[tuple[str, ...]] = get_args(Preset)
 
 MAX_SEEDS: Final = 100_000
-MAX_TOML_BYTES: Final = 2**20
 
 # Counts stay below 2**53 so that they survive every reader of TOML, JSON and HDF5 attributes.
 Count = Annotated[int, Field(ge=1, le=2**53)]
@@ -226,7 +215,7 @@ class TrainConfig(FrozenModel):
     @classmethod
     def _read_seeds(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return _expand_seeds(value)
+            return expand_seeds(value)
         if isinstance(value, int) and not isinstance(value, bool):
             return (value,)
         return tuple(value) if isinstance(value, list) else value
@@ -253,92 +242,13 @@ class TrainConfig(FrozenModel):
         return tuple(component for component in COMPONENTS if component in trainable)
 
 
-_PUBLISHED: Final[dict[str, dict[str, Any]]] = {
-    "simple-maze": {
-        "observation": "symbolic",
-        "updates": 160_000,  # base model 1 in the text; the published code's limit is 250,000
-        "updates_per_epoch": 5000,
-        "double_q": False,
-        "optimizer.learning_rate_decay": 0.9,
-        "loss_weights.consecutive_pairs": 0.2,
-        "data.transitions": 5000,
-        "evaluation.every": 0,
-    },
-    "labyrinth": {
-        "observation": "pixels",
-        "updates": 400_000,  # 200 epochs
-        "updates_per_epoch": 2000,
-        "double_q": True,
-        "optimizer.learning_rate_decay": 1.0,
-        "loss_weights.consecutive_pairs": 1.0,
-        "data.transitions": 200_000,
-        "evaluation.every": 1,
-    },
-}
-_QUICK: Final[dict[str, dict[str, Any]]] = {
-    "simple-maze": {"updates": 40_000},
-    "labyrinth": {"updates": 20_000, "data.transitions": 20_000},
-}
-
-
-def preset(environment: str, name: str = "paper") -> TrainConfig:
-    """Return the published configuration (`paper`) or its shorter twin (`quick`), with seed 0.
-
-    Raises:
-        InputError: unknown environment or preset.
-    """
-    if environment not in ENVIRONMENTS:
-        hint = did_you_mean(str(environment), ENVIRONMENTS)
-        raise InputError(f"unknown environment {_show(environment)}{hint}")
-    if name not in PRESETS:
-        raise InputError(f"unknown preset {_show(name)}{did_you_mean(str(name), PRESETS)}")
-    shorter = _QUICK[environment] if name == "quick" else {}
-    return TrainConfig.model_validate(
-        _nest({"environment": environment, **_PUBLISHED[environment], **shorter})
-    )
-
-
-@cache
-def config_fields() -> tuple[str, ...]:
-    """Return every configuration key, dotted (`optimizer.learning_rate`), in order."""
-    return tuple(_fields(TrainConfig, ""))
-
-
-@cache
-def _sections() -> frozenset[str]:
-    return frozenset(key.split(".")[0] for key in config_fields() if "." in key)
-
-
-def _fields(model: type[BaseModel], prefix: str) -> list[str]:
-    keys: list[str] = []
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, FrozenModel):
-            keys += _fields(kind, f"{prefix}{name}.")
-        else:
-            keys.append(prefix + name)
-    return keys
-
-
-def flatten(config: TrainConfig) -> dict[str, Any]:
-    """Return `config` as plain values under dotted keys, in the order of `config_fields`."""
-    values = _flatten(config.model_dump(), str)
-    return {key: values[key] for key in config_fields()}
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
+def expand_seeds(text: str) -> tuple[int, ...]:
     """Return the seeds that `"0:6"`, `"3"` or `"0,2,5:8"` names; ranges are half-open.
 
     Raises:
-        InputError: not of this form, an empty range, or a seed named twice.
+        ValueError: not of this form, an empty range, or a seed named twice; its message completes
+            "seeds must be".
     """
-    try:
-        return _expand_seeds(text)
-    except ValueError as error:
-        raise InputError(f"seeds must be {error}, found {_show(text)}") from None
-
-
-def _expand_seeds(text: str) -> tuple[int, ...]:
     seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*([0-9]{1,19})\s*(?::\s*([0-9]{1,19})\s*)?", part)
@@ -356,209 +266,43 @@ def _expand_seeds(text: str) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def build_config(
-    environment: str | None = None,
-    preset_name: str = "paper",
-    config_file: Path | None = None,
-    overrides: Mapping[str, Any] | Iterable[str] = (),
-    **options: Any,
-) -> TrainConfig:
-    """Resolve a configuration: preset < `config_file` < `overrides` < `options`.
-
-    Args:
-        environment: which preset to begin with; None takes it from the overrides or the file.
-        preset_name: `paper` or `quick`.
-        config_file: a TOML file with any of the configuration's keys.
-        overrides: a mapping from dotted keys to values, or `key=value` strings (`--set`). A
-            string's value is read as a TOML value (`0.5`, `true`, `[[0, 0.0], [15, 1.0]]`) and,
-            where it is none, taken as it stands: `seeds=0:6` and `seeds="0:6"` are the same.
-        options: explicit command line options by their dotted key (`**{"optimizer.rho": 0.95}`);
-            None means that the option was not given. Messages name `optimizer.learning_rate` as
-            `--learning-rate`.
-
-    Raises:
-        InputError: an unreadable file, an unknown key or name, or a value of the wrong kind.
-    """
-    chosen: dict[str, Any] = {}
-    labels: dict[str, str] = {}
-
-    def add(values: Mapping[str, Any], label: Callable[[str], str]) -> None:
-        for key, value in _flatten(values, label).items():
-            chosen[key], labels[key] = value, label(key)
-
-    if config_file is not None:
-        add(parse_toml(read_text(config_file), str(config_file)), lambda k: f"{config_file}: {k}")
-    add(_read_overrides(overrides), lambda key: f"--set {key}")
-    given = {"environment": environment, **options}
-    add({key: value for key, value in given.items() if value is not None}, _option_name)
-    start = chosen.get("environment")
-    if start is None:
-        raise InputError(
-            "no environment given: expected --env simple-maze or --env labyrinth, "
-            "or the key 'environment' in the configuration file"
-        )
-    base = flatten(preset(start, preset_name))
-    return _validate({**base, **chosen}, lambda key: labels.get(key, key))
+@cache
+def config_fields() -> tuple[str, ...]:
+    """Return every configuration key, dotted (`optimizer.learning_rate`), in order."""
+    return tuple(_fields(TrainConfig, ""))
 
 
-def _option_name(key: str) -> str:
-    return "--env" if key == "environment" else "--" + key.rsplit(".")[-1].replace("_", "-")
+@cache
+def config_sections() -> frozenset[str]:
+    """Return the tables of the configuration: the first parts of its dotted keys."""
+    return frozenset(key.split(".")[0] for key in config_fields() if "." in key)
 
 
-def _read_overrides(overrides: Mapping[str, Any] | Iterable[str]) -> dict[str, Any]:
-    if isinstance(overrides, Mapping):
-        return dict(overrides)
-    values: dict[str, Any] = {}
-    for text in overrides:
-        key, separator, value = text.partition("=")
-        if not separator or not key.strip():
-            raise InputError(f"--set must be followed by key=value, found {_show(text)}")
-        values[key.strip()] = _read_value(value.strip())
-    return values
-
-
-def _read_value(text: str) -> Any:
-    try:
-        table = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):
-        return text
-    # No key takes a date or a time, and newer TOML reads the seeds 10:20 as a time of day.
-    if len(table) != 1 or isinstance(table["value"], date | time):
-        return text
-    return table["value"]
-
-
-def to_toml(config: TrainConfig) -> str:
-    """Return `config` as the text of a TOML file; `from_toml` gives back an equal one."""
-    return tomli_w.dumps(config.model_dump())
-
-
-def from_toml(text: str, source: str) -> TrainConfig:
-    """Read a whole configuration, as `to_toml` writes it.
-
-    Args:
-        text: the TOML text.
-        source: the name under which messages speak of it, such as the file's path.
-
-    Raises:
-        InputError: no valid TOML, an unknown or missing key, or a value of the wrong kind.
-    """
-
-    def label(key: str) -> str:
-        return f"{source}: {key}"
-
-    return _validate(_flatten(parse_toml(text, source), label), label)
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a TOML file of at most `MAX_TOML_BYTES`.
-
-    Raises:
-        InputError: missing, not a regular file, too large, or not UTF-8.
-    """
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"'{path}' is not a regular file: expected a TOML file")
-        if status.st_size > MAX_TOML_BYTES:
-            raise InputError(
-                f"'{path}' is too large for a configuration: expected at most {MAX_TOML_BYTES} "
-                f"bytes, found {status.st_size}"
-            )
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise InputError(f"'{path}' is not a TOML file: expected UTF-8 text") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"configuration file '{path}' cannot be read: {reason}") from None
-
-
-def parse_toml(text: str, source: str) -> dict[str, Any]:
-    """Return the tables of a TOML text.
-
-    Raises:
-        InputError: no valid TOML; the sentence names `source` and the line.
-    """
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise InputError(f"'{source}' is not valid TOML: {reason}") from None
-
-
-def describe_error(error: ValidationError, label: Callable[[str], str]) -> str:
-    """Return one sentence about the first thing that pydantic found wrong.
-
-    Args:
-        error: what validation raised.
-        label: how to name a dotted key to the user.
-    """
-    first = error.errors(include_url=False)[0]
-    parts: list[str] = []
-    for part in first["loc"]:
-        if not isinstance(part, str):
-            break
-        parts.append(part)
-    key = label(".".join(parts))
-    context = first.get("ctx", {})
-    if first["type"] == "missing":
-        return f"{key} is missing"
-    if first["type"] == "extra_forbidden":
-        return f"{key} is not known to this version"
-    if first["type"] == "literal_error":
-        known = re.findall(r"'([^']*)'", context["expected"])
-        hint = did_you_mean(str(first["input"]), known)
-        return f"{key} has the unknown value {_show(first['input'])}{hint}"
-    if first["type"] == "value_error":
-        expected = f"be {context['error']}"
-    else:
-        expected = first["msg"].partition(" should ")[2] or f"be valid ({first['msg']})"
-    return f"{key} must {expected}, found {_show(first['input'])}"
-
-
-def _validate(values: Mapping[str, Any], label: Callable[[str], str]) -> TrainConfig:
-    try:
-        config = TrainConfig.model_validate(_nest(values))
-    except ValidationError as error:
-        raise InputError(describe_error(error, label)) from None
-    from crar_diag.envs.domains import domain_names  # late: imports numpy
-
-    if config.domain not in domain_names():
-        hint = did_you_mean(config.domain, domain_names())
-        raise InputError(f"{label('domain')} has the unknown value {_show(config.domain)}{hint}")
-    return config
-
-
-def _flatten(table: Mapping[str, Any], label: Callable[[str], str]) -> dict[str, Any]:
-    """Bring tables to dotted keys, refusing unknown ones."""
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key in _sections():
-            if not isinstance(value, Mapping):
-                raise InputError(f"{label(key)} must be a table of keys, found {_show(value)}")
-            values |= _flatten({f"{key}.{name}": inner for name, inner in value.items()}, label)
-        elif key in config_fields():
-            values[key] = value
+def _fields(model: type[BaseModel], prefix: str) -> list[str]:
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, FrozenModel):
+            keys += _fields(kind, f"{prefix}{name}.")
         else:
-            # A key without its section is the likeliest slip: `rho` for `optimizer.rho`.
-            last = key.rsplit(".")[-1]
-            alike = [known for known in config_fields() if known.rsplit(".")[-1] == last]
-            hint = did_you_mean(key, alike or config_fields())
-            if len(alike) == 1:
-                hint = f" (did you mean '{alike[0]}'?)"
-            shown = key if key.isprintable() else repr(key)
-            raise InputError(f"{label(shown)} is not a configuration key{hint}")
+            keys.append(prefix + name)
+    return keys
+
+
+def flatten(config: TrainConfig) -> dict[str, Any]:
+    """Return `config` as plain values under dotted keys, in the order of `config_fields`."""
+    tables = config.model_dump()
+    values: dict[str, Any] = {}
+    for key in config_fields():
+        section, _, name = key.rpartition(".")
+        values[key] = (tables[section] if section else tables)[name]
     return values
 
 
-def _nest(values: Mapping[str, Any]) -> dict[str, Any]:
+def nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` under dotted keys as the tables that `TrainConfig` is validated from."""
     tables: dict[str, Any] = {}
     for key, value in values.items():
         section, _, name = key.rpartition(".")
         (tables.setdefault(section, {}) if section else tables)[name] = value
     return tables
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

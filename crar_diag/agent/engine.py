@@ -231,7 +231,7 @@ def _values(
     targets: Parameters,
     batch: Batch,
 ) -> Tensor:
-    """Return a function of the forward pass for every member, `[M]` or `[M, 7]`."""
+    """Return what a function gives on each member's forward pass, `[M]` or `[M, 7]`."""
     architecture, settings = population.architecture, population.rule.settings
 
     def one(parameters: Parameters, target: Parameters, own: Batch) -> Tensor:

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from crar_diag.agent import checkpoint
+import torch
+
+from crar_diag.agent import checkpoint, networks
 from crar_diag.agent.architecture import Architecture, architecture_for
 from crar_diag.agent.networks import Parameters
+from crar_diag.agent.storage import reason
 from crar_diag.errors import InputError
 
 
@@ -53,7 +56,43 @@ def load_agent(path: str | Path) -> Agent:
             f"{architecture.observation_shape} and {architecture.actions}"
         )
     checkpoint.check_shapes(found, architecture.shapes(), path)
+    _try(architecture, found.parameters, path)
     return Agent(path, found.parameters, architecture, metadata)
+
+
+def _try(architecture: Architecture, parameters: Parameters, path: Path) -> None:
+    """Let the agent see one empty picture: a file may describe layers that do not fit together."""
+    one = next(iter(parameters.values())).new_zeros((1, *architecture.observation_shape))
+    action = torch.zeros(1, dtype=torch.int64)
+    try:
+        with torch.no_grad():
+            state = networks.encode(architecture, parameters, one)
+            found = {
+                "encoder": state,
+                "transition": networks.predict_state(architecture, parameters, state, action),
+                "reward": networks.predict_reward(architecture, parameters, state, action),
+                "discount": networks.predict_discount(architecture, parameters, state, action),
+                "q": networks.q_values(architecture, parameters, state),
+            }
+    except Exception as error:  # whatever PyTorch raises, the description is at fault
+        raise InputError(
+            f"checkpoint '{path}': the layers of its architecture do not fit together: "
+            f"{reason(error)}"
+        ) from error
+    states = architecture.state_shape
+    expected = {
+        "encoder": states,
+        "transition": states,
+        "reward": (),
+        "discount": (),
+        "q": (architecture.actions,),
+    }
+    for component, output in found.items():
+        if output.shape[1:] != expected[component]:
+            raise InputError(
+                f"checkpoint '{path}' has the wrong architecture: expected its {component} to "
+                f"return {list(expected[component])}, found {list(output.shape[1:])}"
+            )
 
 
 def load_agents(paths: Sequence[str | Path]) -> list[Agent]:

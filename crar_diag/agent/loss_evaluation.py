@@ -1,6 +1,6 @@
-"""Losses away from training: exact in the simple maze, estimated on held-out mazes elsewhere.
+"""The losses of agents away from training (DESIGN.md, Exactness).
 
-DESIGN.md, Exactness, tells why the labyrinth's can only be estimated.
+They are exact in the simple maze and estimated on held-out mazes in the labyrinth.
 """
 
 from dataclasses import dataclass

@@ -2,10 +2,14 @@
 
 A probe looks at fixed pictures with every member: all 31 states of the simple maze, where losses
 are exact, or held-out labyrinths, where they come with a standard error.
+
+Members are read one by one, in memory of their own, so that a member's numbers are the same bit for
+bit whoever trains beside it: the last bit of a batched product depends on the size of the batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -14,11 +18,12 @@ import torch
 from crar_diag.agent.architecture import Architecture
 from crar_diag.agent.config import LOSSES, EvaluationConfig
 from crar_diag.agent.evaluation import evaluate_labyrinth
-from crar_diag.agent.lifting import over_members
 from crar_diag.agent.loss_evaluation import exact_evaluation, held_out_labyrinth, sampled_losses
 from crar_diag.agent.losses import LossSettings
-from crar_diag.agent.networks import Parameters, encode
+from crar_diag.agent.networks import Parameters, encode, member
 from crar_diag.envs import simple_maze
+from crar_diag.envs.data import TransitionData
+from crar_diag.envs.names import SIMPLE_MAZE
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError
 
@@ -60,13 +65,17 @@ class SimpleMazeProbe:
         self, architecture: Architecture, observer: Observer, settings: LossSettings
     ) -> None:
         self._architecture, self._observer, self._settings = architecture, observer, settings
-        self.shape = (len(simple_maze.STATES), *architecture.state_shape)
+        self.shape = embedding_shape(SIMPLE_MAZE, architecture)
 
     def read(self, population: Parameters) -> Reading:
         """Return losses and embedding of every member."""
-        found = exact_evaluation(self._architecture, population, self._observer, self._settings)
-        losses = np.stack([found.losses[name] for name in LOSSES], axis=1)
-        return Reading(losses, np.zeros_like(losses), found.embedding)
+        each = [
+            exact_evaluation(self._architecture, one, self._observer, self._settings)
+            for one in _one_by_one(population)
+        ]
+        losses = np.array([[found.losses[name][0] for name in LOSSES] for found in each])
+        embedding = np.concatenate([found.embedding for found in each])
+        return Reading(losses, np.zeros_like(losses), embedding)
 
     def score(self, population: Parameters, rngs: Sequence[np.random.Generator]) -> np.ndarray:
         """Refuse: the simple maze has no reward.
@@ -74,7 +83,7 @@ class SimpleMazeProbe:
         Raises:
             InputError: always.
         """
-        raise InputError("the simple maze has no reward and so no score: set evaluation.every to 0")
+        raise InputError("the simple maze has no reward and so no score")
 
 
 class LabyrinthProbe:
@@ -89,31 +98,34 @@ class LabyrinthProbe:
     ) -> None:
         self._architecture, self._observer, self._settings = architecture, observer, settings
         self._evaluation = evaluation
-        self._data = held_out_labyrinth(HELD_OUT_TRANSITIONS)
-        self._tiles = torch.from_numpy(self._data.tiles[:HELD_OUT_PICTURES])
-        self.shape = (HELD_OUT_PICTURES, *architecture.state_shape)
+        self.shape = embedding_shape(observer.environment, architecture)
 
     def read(self, population: Parameters) -> Reading:
         """Return losses and embedding of every member."""
-        architecture = self._architecture
-        found = sampled_losses(architecture, population, self._observer, self._data, self._settings)
+        architecture, data = self._architecture, _held_out(HELD_OUT_TRANSITIONS)
         some = next(iter(population.values()))
-        pictures = self._observer(self._tiles.to(some.device)).to(some.dtype)
-        with torch.no_grad():
-            states = over_members(
-                architecture,
-                lambda parameters: {"x": encode(architecture, parameters, pictures)},
-                population,
-                members_at_once=1,
-            )["x"]
-        return Reading(
-            np.stack([found.mean[name] for name in LOSSES], axis=1),
-            np.stack([found.standard_error[name] for name in LOSSES], axis=1),
-            states.cpu().numpy(),
-        )
+        tiles = torch.from_numpy(data.tiles[:HELD_OUT_PICTURES]).to(some.device)
+        pictures = self._observer(tiles).to(some.dtype)
+        losses, errors, embedding = [], [], []
+        for one in _one_by_one(population):
+            found = sampled_losses(architecture, one, self._observer, data, self._settings)
+            losses.append([found.mean[name][0] for name in LOSSES])
+            errors.append([found.standard_error[name][0] for name in LOSSES])
+            with torch.no_grad():
+                embedding.append(encode(architecture, member(one, 0), pictures).cpu().numpy())
+        return Reading(np.array(losses), np.array(errors), np.stack(embedding))
 
     def score(self, population: Parameters, rngs: Sequence[np.random.Generator]) -> np.ndarray:
         """Return the validation score of every member, `[M]`."""
+        some = next(iter(population.values()))
+        if some.device.type != "cpu":  # step by step, an accelerator wants all members at once
+            return self._score(population, rngs)
+        each = [
+            self._score(one, [rng]) for one, rng in zip(_one_by_one(population), rngs, strict=True)
+        ]
+        return np.concatenate(each)
+
+    def _score(self, population: Parameters, rngs: Sequence[np.random.Generator]) -> np.ndarray:
         how = self._evaluation
         return evaluate_labyrinth(
             self._architecture,
@@ -144,6 +156,24 @@ def make_probe(
         settings: constants of the losses.
         evaluation: how the score is measured; the published way by default.
     """
-    if environment == "simple-maze":
+    if environment == SIMPLE_MAZE:
         return SimpleMazeProbe(architecture, observer, settings)
     return LabyrinthProbe(architecture, observer, settings, evaluation or EvaluationConfig())
+
+
+def embedding_shape(environment: str, architecture: Architecture) -> tuple[int, ...]:
+    """Return the shape of one member's embedding in a reading, `(S, *state_shape)`."""
+    pictures = len(simple_maze.STATES) if environment == SIMPLE_MAZE else HELD_OUT_PICTURES
+    return (pictures, *architecture.state_shape)
+
+
+@cache
+def _held_out(transitions: int) -> TransitionData:
+    """Return the held-out sample; a random walk of 200 steps for each of its transitions."""
+    return held_out_labyrinth(transitions)
+
+
+def _one_by_one(population: Parameters) -> Iterator[Parameters]:
+    """Yield each member as a population of one, in memory of its own."""
+    for m in range(len(next(iter(population.values())))):
+        yield {name: p[m : m + 1].clone() for name, p in population.items()}

@@ -19,8 +19,9 @@ from typing import Any, Final, Self
 import torch
 from filelock import FileLock, Timeout
 
-from crar_diag.agent.checkpoint import FORMAT_VERSION, RESUME_STATE, seal, unseal
-from crar_diag.agent.config import TrainConfig, flatten, from_toml, read_text, to_toml
+from crar_diag.agent.config import TrainConfig, flatten
+from crar_diag.agent.config_sources import from_toml, read_text, to_toml
+from crar_diag.agent.sealing import FORMAT_VERSION, RESUME_STATE, seal, unseal
 from crar_diag.agent.storage import is_leftover, reason, remove, remove_leftovers, write_atomically
 from crar_diag.errors import InputError, StorageError
 

@@ -9,25 +9,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from crar_diag.agent import checkpoint, networks
-from crar_diag.agent.architecture import Architecture, architecture_for
+from crar_diag.agent import checkpoint
+from crar_diag.agent.assembly import build, check, choose_engine, loss_settings
 from crar_diag.agent.config import COMPONENTS, LOSSES, TrainConfig
-from crar_diag.agent.engine import Engine, LossTotals, ReferenceEngine
-from crar_diag.agent.fused.engine import FusedEngine, supports
+from crar_diag.agent.engine import LossTotals
 from crar_diag.agent.history import History, write_history
-from crar_diag.agent.losses import LossSettings
-from crar_diag.agent.population import MemberRule, Population, UpdateRule
 from crar_diag.agent.probes import Probe, make_probe
-from crar_diag.agent.replay import Replay
 from crar_diag.agent.runfolder import Run, RunFolder
 from crar_diag.agent.streams import stream
 from crar_diag.agent.versions import library_versions
-from crar_diag.envs.data import gather
 from crar_diag.envs.observer import Observer
-from crar_diag.errors import CrarDiagError, InputError
+from crar_diag.errors import CrarDiagError
 
 _SLICE_SECONDS = 0.5
-_SAVE_SECONDS = 10.0
 # Saving may take this share of the time at most, however large the state.
 _SAVE_SHARE = 0.05
 
@@ -82,85 +76,14 @@ class Watch:
         progress: called about twice a second.
         recorded: called after every record with the history and the record's position in `times`.
         stop: asked about twice a second; True saves and raises `RunInterruptedError`.
+        save_every: seconds of training between two saves of the state; more where saving itself
+            takes long.
     """
 
     progress: Callable[[Progress], None] = lambda progress: None
     recorded: Callable[[History, int], None] = lambda history, position: None
     stop: Callable[[], bool] = lambda: False
-
-
-def update_rule(config: TrainConfig) -> UpdateRule:
-    """Return what the members of a run share about an update."""
-    optimizer = config.optimizer
-    return UpdateRule(
-        mode=optimizer.mode,
-        rho=optimizer.rho,
-        epsilon=optimizer.epsilon,
-        clip_norm=optimizer.clip_norm,
-        clip_scope=optimizer.clip_scope,
-        target_period=config.target_period,
-        updates_per_epoch=config.updates_per_epoch,
-        settings=loss_settings(config),
-    )
-
-
-def loss_settings(config: TrainConfig) -> LossSettings:
-    """Return the constants of the losses of a run."""
-    return LossSettings(config.discount_factor, config.double_q, config.pair_scale)
-
-
-def member_rule(config: TrainConfig) -> MemberRule:
-    """Return what each member of a run has for itself; they are alike but for their seeds."""
-    return MemberRule(
-        learning_rate=config.optimizer.learning_rate,
-        learning_rate_decay=config.optimizer.learning_rate_decay,
-        loss_weights={loss: getattr(config.loss_weights, loss).root for loss in LOSSES},
-        trainable=frozenset(config.trainable),
-    )
-
-
-def choose_engine(
-    name: str, architecture: Architecture, replay: Replay, threads: int | None = None
-) -> Engine:
-    """Return the engine of that name; `auto` is the fused one where it applies.
-
-    Raises:
-        InputError: if the fused engine is asked for and does not apply.
-    """
-    if name == "reference" or (name == "auto" and not supports(architecture, replay)):
-        return ReferenceEngine()
-    if not supports(architecture, replay):
-        raise InputError(
-            f"engine = 'fused' trains dense networks on the CPU, not '{architecture.name}' on "
-            f"{replay.device.type}; use engine = 'reference' or 'auto'"
-        )
-    return FusedEngine(threads)
-
-
-def build(config: TrainConfig, device: torch.device) -> tuple[Population, Replay]:
-    """Return the untrained population of a configuration, and its data."""
-    architecture = architecture_for(config.environment, config.observation)
-    dtype = getattr(torch, config.precision)
-    agents = [
-        networks.initialise(architecture, stream(seed, "initialisation"), dtype)
-        for seed in config.seeds
-    ]
-    rules = [member_rule(config)] * len(agents)
-    population = Population(architecture, networks.stack(agents), update_rule(config), rules)
-    data = [
-        gather(
-            config.environment,
-            config.data.transitions,
-            stream(seed, "data"),
-            config.data.mark_last_terminal,
-            config.data.steps_per_gathering,
-        )
-        for seed in config.seeds
-    ]
-    observer = Observer(config.environment, config.observation, config.domain)
-    observers = [observer] * len(data)
-    replay = Replay(data, observers, config.seeds, config.batch_size, dtype, device)
-    return population.to(device), replay
+    save_every: float = 10.0
 
 
 class _Run:
@@ -252,7 +175,7 @@ class _Run:
             RunInterruptedError: the caller asked to stop; the state is saved.
         """
         stops = np.union1d(self.history.times, self.history.epochs)
-        piece = 1
+        piece, slice_seconds = 1, min(_SLICE_SECONDS, self.watch.save_every)
         if self.population.updates == 0 and math.isnan(self.history.losses[0, 0, 0]):
             self.record()
         self.save()
@@ -263,7 +186,7 @@ class _Run:
             self.engine.advance(self.population, self.replay, count, self.totals)
             seconds = time.monotonic() - start
             if count == piece:
-                piece = max(1, min(2 * piece, int(piece * _SLICE_SECONDS / max(seconds, 1e-6))))
+                piece = max(1, min(2 * piece, int(piece * slice_seconds / max(seconds, 1e-6))))
             if self.population.updates in stops:
                 self.record()
             self._report()
@@ -273,7 +196,7 @@ class _Run:
                     f"stopped after {self.population.updates} of {self.config.updates} updates; "
                     f"the state is saved in '{self.folder.path}', go on with --resume"
                 )
-            pause = max(_SAVE_SECONDS, self.save_took / _SAVE_SHARE)
+            pause = max(self.watch.save_every, self.save_took / _SAVE_SHARE)
             if time.monotonic() - self.saved_at > pause:
                 self.save()
 
@@ -297,7 +220,10 @@ class _Run:
                 observation=self.config.observation,
                 domain=self.config.domain,
                 architecture=self.architecture.spec(),
-                configuration=self.config.model_dump(mode="json"),
+                # Its own seed alone, so that equal agents are equal bytes whoever trained beside.
+                configuration=self.config.model_copy(update={"seeds": (seed,)}).model_dump(
+                    mode="json"
+                ),
                 seed=seed,
                 updates=diverged.get(seed, self.population.updates),
                 frozen=tuple(c for c in COMPONENTS if c not in self.config.trainable),
@@ -349,9 +275,12 @@ def train(
         StorageError: the file system refused; the last saved state is whole.
         RunInterruptedError: `watch.stop` said so; the state is saved.
     """
+    if config is not None:
+        check(config, device)
     with RunFolder.open(out, config, resume) as folder:
         if folder.finished:
             return _finished(folder)
+        check(folder.config, device)
         run = _Run(folder, torch.device(device), threads, watch or Watch())
         run.restore()
         run.go_on()
@@ -375,42 +304,3 @@ def updates_done(run: Run) -> int:
         return run.config.updates
     saved = run.read_resume()
     return 0 if saved is None else int(saved[0]["updates"])
-
-
-def plan(config: TrainConfig, threads: int | None = None) -> dict[str, int | float]:
-    """Return what a run on the CPU would take, for `--dry-run`.
-
-    Returns:
-        `members`, `updates`, `agent_updates`, `parameters` (of one agent), `memory_bytes` and
-        `disk_bytes` (arithmetic), `rate` in agent-updates a second (measured now, on a few
-        members) and `seconds`.
-    """
-    population, replay = build(config.model_copy(update=_few(config)), torch.device("cpu"))
-    engine = choose_engine(config.engine, population.architecture, replay, threads)
-    engine.advance(population, replay, 1)
-    updates, start = 0, time.monotonic()
-    while time.monotonic() - start < 1.0:
-        engine.advance(population, replay, 2)
-        updates += 2 * len(population)
-    rate = updates / (time.monotonic() - start)
-    members, one = len(config.seeds), len(population)
-    state = population.state()
-    state_bytes = sum(t.nbytes for t in state.values()) * members // one
-    # A labyrinth's transition is two grids of 64 bytes, two indices, an action and two scalars.
-    data_bytes = members * config.data.transitions * (2 * 64 + 3 * 8 + 2 * 4)
-    return {
-        "members": members,
-        "updates": config.updates,
-        "agent_updates": members * config.updates,
-        "parameters": population.architecture.parameter_count(),
-        "memory_bytes": state_bytes + data_bytes,
-        "disk_bytes": state_bytes + population.parameters[0].nbytes * members,
-        "rate": rate,
-        "seconds": members * config.updates / rate,
-    }
-
-
-def _few(config: TrainConfig) -> dict[str, object]:
-    """Return the changes that make a configuration small enough to be timed."""
-    data = config.data.model_copy(update={"transitions": min(config.data.transitions, 2000)})
-    return {"seeds": config.seeds[:4], "data": data}

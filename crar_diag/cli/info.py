@@ -15,7 +15,7 @@ def command(
     as_json: common.JsonOption = False,
 ) -> None:
     """Print what a checkpoint or a run folder holds, after checking that it is whole."""
-    found = _run(path) if path.is_dir() else _checkpoint(path)
+    found = _run(path) if common.is_folder(path) else _checkpoint(path)
     if as_json:
         common.print_json(found)
         return
@@ -56,17 +56,20 @@ def _checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _run(path: Path) -> dict[str, Any]:
+    from crar_diag.agent.loading import load_agent
     from crar_diag.agent.runfolder import read_run
     from crar_diag.agent.training import updates_done
 
     run = read_run(path, complete=False)
-    done = updates_done(run)
+    for file in run.checkpoints.values():
+        load_agent(file)
     return {
         "kind": "run folder",
         "path": str(path),
-        "finished": done == run.config.updates,
-        "updates_done": done,
+        "finished": run.finished,
+        "updates_done": updates_done(run),
         "members": {seed: str(file) for seed, file in run.checkpoints.items()},
-        "history": (path / "history.h5").is_file(),
+        "missing": [seed for seed in run.config.seeds if seed not in run.checkpoints],
+        "history": run.history_path.is_file(),
         "configuration": run.config.model_dump(mode="json"),
     }

@@ -69,7 +69,7 @@ def command(
 
     Writes a run folder: run.toml, one checkpoint a seed, history.h5.
     """
-    from crar_diag.agent.config import build_config
+    from crar_diag.agent.config_sources import build_config
 
     if seed is not None and seeds is not None:
         raise InputError("--seed and --seeds say the same: give one of them")
@@ -118,7 +118,7 @@ def _run(
 def _print_plan(
     config: "TrainConfig | None", out: Path, threads: int | None, as_json: bool
 ) -> None:
-    from crar_diag.agent.config import to_toml
+    from crar_diag.agent.config_sources import to_toml
     from crar_diag.agent.runfolder import read_run
     from crar_diag.agent.training import plan
 

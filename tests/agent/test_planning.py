@@ -15,12 +15,7 @@ from crar_diag.agent.architecture import (
     Flatten,
     MaxPool,
 )
-from crar_diag.agent.planning import (
-    lifted,
-    over_members,
-    planned_q_values,
-    population_q_values,
-)
+from crar_diag.agent.planning import planned_q_values, population_q_values
 from crar_diag.errors import InputError
 
 # A labyrinth agent in small, so that a tree of depth 6 can be walked node by node.
@@ -172,25 +167,6 @@ def test_population_of_convolutional_agents_is_exactly_its_members():
             LABYRINTH, networks.stack([agent]), pictures[index : index + 1], 3
         )
         assert torch.equal(together[index], alone[0])
-
-
-def test_convolutions_are_looped_over_on_a_cpu_and_lifted_elsewhere():
-    assert lifted(SIMPLE_MAZE, torch.device("cpu"))
-    assert not lifted(LABYRINTH, torch.device("cpu"))
-    assert lifted(LABYRINTH, torch.device("cuda"))
-
-
-@pytest.mark.parametrize("architecture", [SIMPLE_MAZE, TINY], ids=lambda a: a.name)
-def test_over_members_stacks_tensors_and_dicts(architecture):
-    agents = [random_agent(architecture, seed) for seed in range(3)]
-    population = networks.stack(agents)
-    scale = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    first = next(name for name in population if name.startswith("q"))
-    doubled = over_members(
-        architecture, lambda p, s: {"sum": p[first].sum() * s}, population, scale
-    )
-    expected = torch.stack([agent[first].sum() for agent in agents]) * scale
-    torch.testing.assert_close(doubled["sum"], expected)
 
 
 @pytest.mark.parametrize("depth", [-1, 7])

@@ -9,9 +9,10 @@ import filelock
 import pytest
 import torch
 
-from crar_diag.agent.checkpoint import RESUME_STATE, seal
-from crar_diag.agent.config import build_config, from_toml, preset, to_toml
+from crar_diag.agent.config_sources import build_config, from_toml, to_toml
+from crar_diag.agent.presets import preset
 from crar_diag.agent.runfolder import RunFolder, read_run
+from crar_diag.agent.sealing import RESUME_STATE, seal
 from crar_diag.errors import InputError, StorageError
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +20,7 @@ CONFIG = build_config("simple-maze", "quick", seeds="0,2,5:7", name="good")
 
 HOLDER = """
 import sys
-from crar_diag.agent.config import build_config
+from crar_diag.agent.config_sources import build_config
 from crar_diag.agent.runfolder import RunFolder
 config = build_config("simple-maze", "quick", seeds="0,2,5:7", name="good")
 with RunFolder.open(sys.argv[1], config, resume=True):

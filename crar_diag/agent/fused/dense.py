@@ -32,7 +32,10 @@ def tanh(y: Any) -> None:
             y[k] = math.tanh(y[k])
     else:
         for k in range(y.size):
-            x = min(max(y[k], -_TANH_BOUND), _TANH_BOUND)
+            x = y[k]
+            # Comparisons that NaN fails, so that it stays what it is.
+            x = _TANH_BOUND if x > _TANH_BOUND else x
+            x = -_TANH_BOUND if x < -_TANH_BOUND else x
             u = x * x
             p = (((_P4 * u + _P3) * u + _P2) * u + _P1) * u + _P0
             q = (((_Q4 * u + _Q3) * u + _Q2) * u + _Q1) * u + _ONE

@@ -1,0 +1,127 @@
+"""From a configuration to what trains: rules, untrained agents, their data and the engine."""
+
+import torch
+
+from crar_diag.agent import networks
+from crar_diag.agent.architecture import Architecture, architecture_for
+from crar_diag.agent.config import LOSSES, TrainConfig
+from crar_diag.agent.engine import Engine, ReferenceEngine
+from crar_diag.agent.fused.engine import FusedEngine, supports
+from crar_diag.agent.losses import LossSettings
+from crar_diag.agent.planning import MAX_DEPTH
+from crar_diag.agent.population import MemberRule, Population, UpdateRule
+from crar_diag.agent.replay import Replay
+from crar_diag.agent.streams import stream
+from crar_diag.envs.data import gather
+from crar_diag.envs.names import SIMPLE_MAZE
+from crar_diag.envs.observer import Observer
+from crar_diag.errors import InputError
+
+# Hundreds of times what the published runs need; with more, a slip of the keyboard, the history
+# would not fit into memory.
+MAX_EPOCHS = 100_000
+
+
+def update_rule(config: TrainConfig) -> UpdateRule:
+    """Return what the members of a run share about an update."""
+    optimizer = config.optimizer
+    return UpdateRule(
+        mode=optimizer.mode,
+        rho=optimizer.rho,
+        epsilon=optimizer.epsilon,
+        clip_norm=optimizer.clip_norm,
+        clip_scope=optimizer.clip_scope,
+        target_period=config.target_period,
+        updates_per_epoch=config.updates_per_epoch,
+        settings=loss_settings(config),
+    )
+
+
+def loss_settings(config: TrainConfig) -> LossSettings:
+    """Return the constants of the losses of a run."""
+    return LossSettings(config.discount_factor, config.double_q, config.pair_scale)
+
+
+def member_rule(config: TrainConfig) -> MemberRule:
+    """Return what each member of a run has for itself; they are alike but for their seeds."""
+    return MemberRule(
+        learning_rate=config.optimizer.learning_rate,
+        learning_rate_decay=config.optimizer.learning_rate_decay,
+        loss_weights={loss: getattr(config.loss_weights, loss).root for loss in LOSSES},
+        trainable=frozenset(config.trainable),
+    )
+
+
+def choose_engine(
+    name: str, architecture: Architecture, replay: Replay, threads: int | None = None
+) -> Engine:
+    """Return the engine of that name; `auto` is the fused one where it applies.
+
+    Raises:
+        InputError: if the fused engine is asked for and does not apply.
+    """
+    if name == "reference" or (name == "auto" and not supports(architecture, replay)):
+        return ReferenceEngine()
+    if not supports(architecture, replay):
+        raise InputError(
+            f"engine = 'fused' trains dense networks on the CPU, not '{architecture.name}' on "
+            f"{replay.device.type}; use engine = 'reference' or 'auto'"
+        )
+    return FusedEngine(threads)
+
+
+def build(config: TrainConfig, device: torch.device) -> tuple[Population, Replay]:
+    """Return the untrained population of a configuration, and its data."""
+    architecture = architecture_for(config.environment, config.observation)
+    dtype = getattr(torch, config.precision)
+    agents = [
+        networks.initialise(architecture, stream(seed, "initialisation"), dtype)
+        for seed in config.seeds
+    ]
+    rules = [member_rule(config)] * len(agents)
+    population = Population(architecture, networks.stack(agents), update_rule(config), rules)
+    data = [
+        gather(
+            config.environment,
+            config.data.transitions,
+            stream(seed, "data"),
+            config.data.mark_last_terminal,
+            config.data.steps_per_gathering,
+        )
+        for seed in config.seeds
+    ]
+    observer = Observer(config.environment, config.observation, config.domain)
+    observers = [observer] * len(data)
+    replay = Replay(data, observers, config.seeds, config.batch_size, dtype, device)
+    return population.to(device), replay
+
+
+def check(config: TrainConfig, device: torch.device | str = "cpu") -> None:
+    """Refuse a configuration that would fail on the way, before a run's first file is written.
+
+    Args:
+        config: of the run.
+        device: where it would run.
+
+    Raises:
+        InputError: naming the key, what was expected and what was found.
+    """
+    if config.environment == SIMPLE_MAZE and config.evaluation.every:
+        raise InputError(
+            "evaluation.every must be 0 in the simple maze, which has no reward and so no score, "
+            f"found {config.evaluation.every}"
+        )
+    if config.evaluation.every and config.evaluation.depth > MAX_DEPTH:
+        raise InputError(
+            f"evaluation.depth must be from 0 to {MAX_DEPTH}, found {config.evaluation.depth}"
+        )
+    epochs = -(-config.updates // config.updates_per_epoch)
+    if epochs > MAX_EPOCHS:
+        raise InputError(
+            f"updates / updates_per_epoch must be at most {MAX_EPOCHS} epochs, found {epochs}"
+        )
+    # The parts themselves know what they cannot do; two transitions are enough to ask them.
+    data = config.data.model_copy(update={"transitions": 2})
+    small = config.model_copy(update={"seeds": config.seeds[:1], "data": data})
+    population, replay = build(small, torch.device(device))
+    choose_engine(config.engine, population.architecture, replay)

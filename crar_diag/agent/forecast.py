@@ -1,0 +1,78 @@
+"""What a run would take: its time, memory and disk, for `--dry-run`."""
+
+import time
+
+import torch
+
+from crar_diag.agent.assembly import build, check, choose_engine
+from crar_diag.agent.config import TrainConfig
+from crar_diag.agent.engine import Engine
+from crar_diag.agent.history import History
+from crar_diag.agent.population import Population
+from crar_diag.agent.probes import embedding_shape
+from crar_diag.agent.replay import Replay
+
+# A process with PyTorch and the compiled update loaded, before the first agent (measured).
+_PROCESS_BYTES = 450 * 10**6
+# The state itself, its copy and its file's bytes while it is saved.
+_COPIES_WHILE_SAVING = 3
+# A labyrinth's transition is two grids of 64 bytes, two indices, an action and two scalars.
+_TRANSITION_BYTES = 2 * 64 + 3 * 8 + 2 * 4
+
+_MEASURE_SECONDS = 0.5
+
+
+def plan(config: TrainConfig, threads: int | None = None) -> dict[str, int | float]:
+    """Return what a run on the CPU would take.
+
+    Args:
+        config: of the run.
+        threads: for the fused engine; None for as many as PyTorch uses.
+
+    Returns:
+        `members`, `updates`, `agent_updates`, `parameters` (of one agent), `memory_bytes` and
+        `disk_bytes` (at most, by arithmetic), `rate` in agent-updates a second (measured now, on
+        up to four members) and `seconds`. Validation scores, a few per cent of the time at most,
+        are not counted.
+
+    Raises:
+        InputError: see `check`.
+    """
+    check(config)
+    data = config.data.model_copy(update={"transitions": min(config.data.transitions, 2000)})
+    few = config.model_copy(update={"seeds": config.seeds[:4], "data": data})
+    population, replay = build(few, torch.device("cpu"))
+    engine = choose_engine(config.engine, population.architecture, replay, threads)
+    rate = _rate(engine, population, replay)
+
+    members, architecture = len(config.seeds), population.architecture
+    shape = embedding_shape(config.environment, architecture)
+    history = History.empty(config.seeds[:1], config.updates, config.updates_per_epoch, shape)
+    history_bytes = members * sum(t.nbytes for t in history.arrays().values())
+    agents_bytes = sum(t.nbytes for t in population.state().values()) * members // len(population)
+    state_bytes = agents_bytes + history_bytes
+    data_bytes = members * config.data.transitions * _TRANSITION_BYTES
+    checkpoint_bytes = members * population.parameters[0].nbytes
+    return {
+        "members": members,
+        "updates": config.updates,
+        "agent_updates": members * config.updates,
+        "parameters": architecture.parameter_count(),
+        "memory_bytes": _PROCESS_BYTES + data_bytes + _COPIES_WHILE_SAVING * state_bytes,
+        # The state is written beside its predecessor.
+        "disk_bytes": 2 * state_bytes + checkpoint_bytes + history_bytes,
+        "rate": rate,
+        "seconds": members * config.updates / rate,
+    }
+
+
+def _rate(engine: Engine, population: Population, replay: Replay) -> float:
+    """Return how many agent-updates an engine makes a second."""
+    engine.advance(population, replay, 1)  # compiles
+    updates, seconds = 1, 0.0
+    while seconds < _MEASURE_SECONDS:
+        updates *= 2
+        start = time.monotonic()
+        engine.advance(population, replay, updates)
+        seconds = time.monotonic() - start
+    return updates * len(population) / seconds

@@ -1,0 +1,52 @@
+"""The published configurations of both environments, and their shorter twins."""
+
+from typing import Any, Final
+
+from crar_diag.agent.config import ENVIRONMENTS, PRESETS, TrainConfig, nest
+from crar_diag.errors import InputError, did_you_mean, show
+
+_PUBLISHED: Final[dict[str, dict[str, Any]]] = {
+    "simple-maze": {
+        "observation": "symbolic",
+        "updates": 160_000,  # base model 1 in the text; the published code's limit is 250,000
+        "updates_per_epoch": 5000,
+        "double_q": False,
+        "optimizer.learning_rate_decay": 0.9,
+        "loss_weights.consecutive_pairs": 0.2,
+        "data.transitions": 5000,
+        "data.steps_per_gathering": 500,
+        "evaluation.every": 0,
+    },
+    "labyrinth": {
+        "observation": "pixels",
+        "updates": 400_000,  # 200 epochs
+        "updates_per_epoch": 2000,
+        "double_q": True,
+        "optimizer.learning_rate_decay": 1.0,
+        "loss_weights.consecutive_pairs": 1.0,
+        "data.transitions": 200_000,
+        "data.steps_per_gathering": 10_000,  # `envs.data` says why
+        "evaluation.every": 1,
+    },
+}
+_QUICK: Final[dict[str, dict[str, Any]]] = {
+    "simple-maze": {"updates": 40_000},
+    "labyrinth": {"updates": 20_000, "data.transitions": 20_000},
+}
+
+
+def preset(environment: str, name: str = "paper") -> TrainConfig:
+    """Return the published configuration (`paper`) or its shorter twin (`quick`), with seed 0.
+
+    Raises:
+        InputError: unknown environment or preset.
+    """
+    if environment not in ENVIRONMENTS:
+        hint = did_you_mean(str(environment), ENVIRONMENTS)
+        raise InputError(f"unknown environment {show(environment)}{hint}")
+    if name not in PRESETS:
+        raise InputError(f"unknown preset {show(name)}{did_you_mean(str(name), PRESETS)}")
+    shorter = _QUICK[environment] if name == "quick" else {}
+    return TrainConfig.model_validate(
+        nest({"environment": environment, **_PUBLISHED[environment], **shorter})
+    )
