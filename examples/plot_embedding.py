@@ -31,13 +31,7 @@ def embed(agent: Agent) -> tuple[torch.Tensor, torch.Tensor]:
     pictures = pictures.to(next(iter(agent.parameters.values())).dtype)
     with torch.no_grad():
         states = networks.encode(agent.architecture, agent.parameters, pictures)
-        following = networks.predict_state(
-            agent.architecture,
-            agent.parameters,
-            states.repeat_interleave(4, dim=0),
-            torch.arange(4).repeat(len(states)),
-        )
-    return states, following.unflatten(0, (-1, 4))
+        return states, networks.predict_each_action(agent.architecture, agent.parameters, states)
 
 
 def main() -> None:

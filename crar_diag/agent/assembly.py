@@ -4,7 +4,7 @@ import torch
 
 from crar_diag.agent import networks
 from crar_diag.agent.architecture import Architecture, architecture_for
-from crar_diag.agent.config import LOSSES, TrainConfig
+from crar_diag.agent.config import LOSSES, TrainConfig, flatten
 from crar_diag.agent.engine import Engine, ReferenceEngine
 from crar_diag.agent.fused.engine import FusedEngine, supports
 from crar_diag.agent.losses import LossSettings
@@ -120,6 +120,12 @@ def check(config: TrainConfig, device: torch.device | str = "cpu") -> None:
         raise InputError(
             f"updates / updates_per_epoch must be at most {MAX_EPOCHS} epochs, found {epochs}"
         )
+    largest = torch.finfo(getattr(torch, config.precision)).max
+    for key, value in flatten(config).items():
+        if isinstance(value, float) and value > largest:
+            raise InputError(
+                f"{key} must be at most {largest:.3g} in {config.precision}, found {value}"
+            )
     # The parts themselves know what they cannot do; two transitions are enough to ask them.
     data = config.data.model_copy(update={"transitions": 2})
     small = config.model_copy(update={"seeds": config.seeds[:1], "data": data})

@@ -16,6 +16,8 @@ from crar_diag.agent.loading import Agent, load_agents
 from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.probes import make_probe
 from crar_diag.agent.streams import stream
+from crar_diag.envs.domains import get_domain
+from crar_diag.envs.names import LABYRINTH
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError
 
@@ -90,7 +92,7 @@ def assess(
     """
     play = play or Play()
     agents = load_agents(paths)
-    rewarded = [a for a in agents if a.metadata.environment == "labyrinth"]
+    rewarded = [a for a in agents if a.metadata.environment == LABYRINTH]
     if not rewarded:
         given = [f"--{name}" for name, value in asdict(play).items() if value is not None]
         if given:
@@ -98,6 +100,8 @@ def assess(
                 f"{given[0]} belongs to the score, which the simple maze does not have: it has no "
                 "reward"
             )
+    if domain is not None:
+        get_domain(domain)
     if play.steps is not None and play.episodes is not None:
         raise InputError("--steps and --episodes exclude each other: give one of them")
     return [_assess(agent, domain, play, seed, torch.device(device)) for agent in agents]
@@ -118,7 +122,8 @@ def settings_of(agent: Agent) -> LossSettings:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"checkpoint '{agent.path}': its configuration lacks {error}, which the losses need"
+            f"checkpoint '{agent.path}': its configuration must hold discount_factor, double_q and "
+            f"pair_scale, which the losses need: {error!r}"
         ) from error
 
 
@@ -127,12 +132,15 @@ def _assess(
 ) -> Assessment:
     metadata = agent.metadata
     seen = domain or metadata.domain
-    observer = Observer(metadata.environment, metadata.observation, seen)
+    try:
+        observer = Observer(metadata.environment, metadata.observation, seen)
+    except InputError as unknown:  # a domain of the user's own that is not registered here
+        raise InputError(f"checkpoint '{agent.path}': {unknown}") from unknown
     population = {n: p.unsqueeze(0).to(device) for n, p in agent.parameters.items()}
     probe = make_probe(metadata.environment, agent.architecture, observer, settings_of(agent))
     reading = probe.read(population)
     score = error = None
-    if metadata.environment == "labyrinth":
+    if metadata.environment == LABYRINTH:
         score, error = _score(agent, population, observer, play, seed)
     return Assessment(
         path=agent.path,

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import h5py
 import numpy as np
 import torch
 import xarray as xr
 
 from crar_diag.agent.config import LOSSES
 from crar_diag.agent.storage import replacing
+from crar_diag.envs.gym_base import ACTIONS
 from crar_diag.errors import InputError
 from crar_diag.version import __version__
 
@@ -42,6 +44,8 @@ class History:
         losses: exact (simple maze) or held-out (labyrinth), float64 `[M, K, 7]`.
         losses_error: standard error of held-out losses, 0 where exact, float64 `[M, K, 7]`.
         embedding: abstract states of fixed pictures, float32 `[M, K, S, *state_shape]`.
+        prediction: next states predicted from them for each action, float32
+            `[M, K, S, actions, *state_shape]`.
     """
 
     seeds: np.ndarray
@@ -54,6 +58,7 @@ class History:
     losses: np.ndarray
     losses_error: np.ndarray
     embedding: np.ndarray
+    prediction: np.ndarray
 
     @classmethod
     def empty(
@@ -81,6 +86,7 @@ class History:
             losses=np.full((m, k, len(LOSSES)), np.nan),
             losses_error=np.full((m, k, len(LOSSES)), np.nan),
             embedding=np.full((m, k, *states), np.nan, np.float32),
+            prediction=np.full((m, k, states[0], ACTIONS, *states[1:]), np.nan, np.float32),
         )
 
     def arrays(self) -> dict[str, torch.Tensor]:
@@ -101,8 +107,8 @@ class History:
 
     def datasets(self) -> dict[str, xr.Dataset]:
         """Return the record as labelled data, one data set a group of the file."""
-        member = ("member", self.seeds, {"long_name": "seed of the member"})
-        loss = ("loss", list(LOSSES), {"long_name": "losses in the order of one update"})
+        member = ("member", self.seeds, {"long_name": "seed of the member", "units": "1"})
+        loss = ("loss", list(LOSSES), {"long_name": "name of the loss", "units": "1"})
         epoch = ("epoch", self.epochs, {"long_name": "updates at its end", "units": "updates"})
         time = ("time", self.times, {"long_name": "updates so far", "units": "updates"})
         spatial = self.embedding.ndim == 6
@@ -136,7 +142,14 @@ class History:
             coords={"member": member, "time": time, "loss": loss},
         )
         embedding = xr.Dataset(
-            {"embedding": _variable(("member", "time", *axes), self.embedding, "abstract state")},
+            {
+                "embedding": _variable(("member", "time", *axes), self.embedding, "abstract state"),
+                "prediction": _variable(
+                    ("member", "time", axes[0], "action", *axes[1:]),
+                    self.prediction,
+                    "predicted next abstract state",
+                ),
+            },
             coords={"member": member, "time": time},
         )
         return {"training": training, "evaluation": evaluation, "embedding": embedding}
@@ -174,8 +187,8 @@ def read_history(path: Path) -> dict[str, xr.Dataset]:
         InputError: if it is missing, not such a file, or of a newer schema.
     """
     try:
-        with xr.open_dataset(path, engine="h5netcdf") as root:
-            version = int(root.attrs["schema_version"])
+        with h5py.File(path) as root:  # xarray warns of foreign files
+            version = int(np.ravel(root.attrs["schema_version"])[0])
         if version > SCHEMA_VERSION:
             raise InputError(
                 f"'{path}' has history schema {version}, this version reads up to {SCHEMA_VERSION}"
@@ -186,5 +199,5 @@ def read_history(path: Path) -> dict[str, xr.Dataset]:
         }
     except FileNotFoundError as error:
         raise InputError(f"history '{path}' does not exist") from error
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, IndexError) as error:
         raise InputError(f"'{path}' is not a crar-diag history file") from error

@@ -62,37 +62,33 @@ def load_agent(path: str | Path) -> Agent:
 
 def _try(architecture: Architecture, parameters: Parameters, path: Path) -> None:
     """Let the agent see one empty picture: a file may describe layers that do not fit together."""
-    one = next(iter(parameters.values())).new_zeros((1, *architecture.observation_shape))
-    action = torch.zeros(1, dtype=torch.int64)
-    try:
-        with torch.no_grad():
-            state = networks.encode(architecture, parameters, one)
-            found = {
-                "encoder": state,
-                "transition": networks.predict_state(architecture, parameters, state, action),
-                "reward": networks.predict_reward(architecture, parameters, state, action),
-                "discount": networks.predict_discount(architecture, parameters, state, action),
-                "q": networks.q_values(architecture, parameters, state),
-            }
-    except Exception as error:  # whatever PyTorch raises, the description is at fault
-        raise InputError(
-            f"checkpoint '{path}': the layers of its architecture do not fit together: "
-            f"{reason(error)}"
-        ) from error
-    states = architecture.state_shape
-    expected = {
-        "encoder": states,
-        "transition": states,
-        "reward": (),
-        "discount": (),
+    picture = next(iter(parameters.values())).new_zeros((1, *architecture.observation_shape))
+    returns = {
+        "encoder": architecture.state_shape,
+        "transition": architecture.state_shape,
+        "reward": (1,),
+        "discount": (1,),
         "q": (architecture.actions,),
     }
-    for component, output in found.items():
-        if output.shape[1:] != expected[component]:
+    inputs = {"encoder": picture}
+    for component, expected in returns.items():
+        try:
+            with torch.no_grad():
+                output = networks.apply(architecture, component, parameters, inputs[component])
+        except Exception as error:  # whatever PyTorch raises, the description is at fault
+            raise InputError(
+                f"checkpoint '{path}': the layers of its {component} do not fit together: "
+                f"{reason(error)}"
+            ) from error
+        if output.shape[1:] != expected:
             raise InputError(
                 f"checkpoint '{path}' has the wrong architecture: expected its {component} to "
-                f"return {list(expected[component])}, found {list(output.shape[1:])}"
+                f"return {list(expected)}, found {list(output.shape[1:])}"
             )
+        if component == "encoder":
+            joined = networks.join(architecture, output, torch.zeros(1, dtype=torch.int64))
+            inputs |= dict.fromkeys(("transition", "reward", "discount"), joined)
+            inputs["q"] = output
 
 
 def load_agents(paths: Sequence[str | Path]) -> list[Agent]:

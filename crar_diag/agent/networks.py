@@ -60,8 +60,10 @@ def _apply_layer(layer: Layer, prefix: str, parameters: Parameters, x: Tensor) -
         return torch.tanh(x) if layer.tanh else x
     if isinstance(layer, Conv):
         before, after = (layer.kernel - 1) // 2, layer.kernel // 2
-        x = F.pad(x, (before, after, before, after))
-        x = F.conv2d(x, parameters[f"{prefix}.weight"], parameters[f"{prefix}.bias"])
+        if before != after:  # what is the same on all sides costs no copy inside the convolution
+            x = F.pad(x, (0, 1, 0, 1))
+        weight, bias = parameters[f"{prefix}.weight"], parameters[f"{prefix}.bias"]
+        x = F.conv2d(x, weight, bias, padding=before)
         return torch.tanh(x) if layer.tanh else x
     if isinstance(layer, MaxPool):
         return F.max_pool2d(x, layer.size)
@@ -120,6 +122,18 @@ def predict_state(
     )
 
 
+def predict_each_action(
+    architecture: Architecture, parameters: Parameters, states: Tensor
+) -> Tensor:
+    """Return x + p(x, a) for every action, `[batch, actions, *state_shape]`."""
+    count = architecture.actions
+    actions = torch.arange(count, device=states.device).repeat(len(states))
+    following = predict_state(
+        architecture, parameters, states.repeat_interleave(count, dim=0), actions
+    )
+    return following.unflatten(0, (-1, count))
+
+
 def predict_reward(
     architecture: Architecture, parameters: Parameters, states: Tensor, actions: Tensor
 ) -> Tensor:
@@ -161,6 +175,7 @@ __all__ = [
     "member",
     "of_component",
     "predict_discount",
+    "predict_each_action",
     "predict_reward",
     "predict_state",
     "q_values",

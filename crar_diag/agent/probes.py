@@ -20,7 +20,7 @@ from crar_diag.agent.config import LOSSES, EvaluationConfig
 from crar_diag.agent.evaluation import evaluate_labyrinth
 from crar_diag.agent.loss_evaluation import exact_evaluation, held_out_labyrinth, sampled_losses
 from crar_diag.agent.losses import LossSettings
-from crar_diag.agent.networks import Parameters, encode, member
+from crar_diag.agent.networks import Parameters, encode, member, predict_each_action
 from crar_diag.envs import simple_maze
 from crar_diag.envs.data import TransitionData
 from crar_diag.envs.names import SIMPLE_MAZE
@@ -39,11 +39,13 @@ class Reading:
         losses: `[M, 7]` in the order of `LOSSES`.
         losses_error: their standard errors, 0 where exact, `[M, 7]`.
         embedding: abstract states of the probe's pictures, `[M, S, *state_shape]`.
+        prediction: x + p(x, a) for each of them and each action, `[M, S, actions, *state_shape]`.
     """
 
     losses: np.ndarray
     losses_error: np.ndarray
     embedding: np.ndarray
+    prediction: np.ndarray
 
 
 class Probe(Protocol):
@@ -75,7 +77,11 @@ class SimpleMazeProbe:
         ]
         losses = np.array([[found.losses[name][0] for name in LOSSES] for found in each])
         embedding = np.concatenate([found.embedding for found in each])
-        return Reading(losses, np.zeros_like(losses), embedding)
+        predictions = [
+            _predict(self._architecture, one, torch.from_numpy(states))
+            for one, states in zip(_one_by_one(population), embedding, strict=True)
+        ]
+        return Reading(losses, np.zeros_like(losses), embedding, np.stack(predictions))
 
     def score(self, population: Parameters, rngs: Sequence[np.random.Generator]) -> np.ndarray:
         """Refuse: the simple maze has no reward.
@@ -106,14 +112,18 @@ class LabyrinthProbe:
         some = next(iter(population.values()))
         tiles = torch.from_numpy(data.tiles[:HELD_OUT_PICTURES]).to(some.device)
         pictures = self._observer(tiles).to(some.dtype)
-        losses, errors, embedding = [], [], []
+        losses, errors, embedding, predictions = [], [], [], []
         for one in _one_by_one(population):
             found = sampled_losses(architecture, one, self._observer, data, self._settings)
             losses.append([found.mean[name][0] for name in LOSSES])
             errors.append([found.standard_error[name][0] for name in LOSSES])
             with torch.no_grad():
-                embedding.append(encode(architecture, member(one, 0), pictures).cpu().numpy())
-        return Reading(np.array(losses), np.array(errors), np.stack(embedding))
+                states = encode(architecture, member(one, 0), pictures)
+            embedding.append(states.cpu().numpy())
+            predictions.append(_predict(architecture, one, states))
+        return Reading(
+            np.array(losses), np.array(errors), np.stack(embedding), np.stack(predictions)
+        )
 
     def score(self, population: Parameters, rngs: Sequence[np.random.Generator]) -> np.ndarray:
         """Return the validation score of every member, `[M]`."""
@@ -171,6 +181,14 @@ def embedding_shape(environment: str, architecture: Architecture) -> tuple[int, 
 def _held_out(transitions: int) -> TransitionData:
     """Return the held-out sample; a random walk of 200 steps for each of its transitions."""
     return held_out_labyrinth(transitions)
+
+
+def _predict(architecture: Architecture, one: Parameters, states: torch.Tensor) -> np.ndarray:
+    """Return a lone member's predictions from some of its states, for every action."""
+    agent = member(one, 0)
+    states = states.to(next(iter(agent.values())).device)
+    with torch.no_grad():
+        return predict_each_action(architecture, agent, states).cpu().numpy()
 
 
 def _one_by_one(population: Parameters) -> Iterator[Parameters]:

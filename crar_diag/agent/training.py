@@ -150,6 +150,7 @@ class _Run:
             history.losses[:, at] = reading.losses
             history.losses_error[:, at] = reading.losses_error
             history.embedding[:, at] = reading.embedding
+            history.prediction[:, at] = reading.prediction
         epoch = int(np.searchsorted(history.epochs, done))
         if epoch < len(history.epochs) and history.epochs[epoch] == done:
             self._end_epoch(epoch)
@@ -203,7 +204,9 @@ class _Run:
     def finish(self) -> RunResult:
         """Write the history and the checkpoints, and drop the resume state."""
         self.save()
-        write_history(self.history, self.folder.history_path, {"config": self.config.name})
+        task = ("name", "environment", "observation", "domain")
+        about = {key: getattr(self.config, key) for key in task}
+        write_history(self.history, self.folder.history_path, about)
         names, versions = self.population.agents(), library_versions()
         diverged = {
             seed: int(at)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import signal
 import sys
 import threading
@@ -44,8 +45,8 @@ def choose_device(name: str, threads: int | None) -> "torch.device":
     available = torch.cuda.is_available()
     if name == "auto":
         return torch.device("cuda" if available else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (number and (kind == "cpu" or not number.isdigit())):
+    kind, colon, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (colon and (kind == "cpu" or not number.isdecimal())):
         raise InputError(
             f"--device: unknown device '{name}'{did_you_mean(name, ('auto', 'cpu', 'cuda'))}"
         )
@@ -122,23 +123,31 @@ class ProgressLine:
     """One line on standard error with the rate and the time left; silent if not a terminal."""
 
     def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
+        self._terminal = sys.stderr.isatty()
+        self._begun = False
 
     def __call__(self, progress: "Progress") -> None:
         """Show where a run stands."""
-        if self._shown:
-            share = progress.updates / progress.total
-            bar = "#" * int(30 * share)
-            sys.stderr.write(
-                f"\r[{bar:<30}] {share:4.0%}  {progress.updates:,} of {progress.total:,} updates, "
-                f"{progress.members} members, {progress.rate:,.0f} agent-updates/s, "
-                f"{duration(progress.seconds_left)} left\x1b[K"
-            )
-            sys.stderr.flush()
+        if not self._terminal:
+            return
+        share = progress.updates / progress.total
+        text = (
+            f"{share:4.0%}  {progress.updates:,} of {progress.total:,} updates, "
+            f"{progress.members} members, {progress.rate:,.0f} agent-updates/s, "
+            f"{duration(progress.seconds_left)} left"
+        )
+        # A line that a narrow terminal wraps could not be written over: the bar gives way first.
+        columns = shutil.get_terminal_size().columns - 1
+        width = min(30, columns - len(text) - 3)
+        if width > 0:
+            text = f"[{'#' * int(width * share):<{width}}] {text}"
+        sys.stderr.write(f"\r{text[:columns]}\x1b[K")
+        sys.stderr.flush()
+        self._begun = True
 
     def close(self) -> None:
         """End the line."""
-        if self._shown:
+        if self._begun:
             sys.stderr.write("\n")
 
 
@@ -152,5 +161,13 @@ def checkpoint_files(paths: Sequence[Path]) -> list[Path]:
 
     files: list[Path] = []
     for path in paths:
-        files.extend(read_run(path).checkpoints.values() if path.is_dir() else [path])
+        files.extend(read_run(path).checkpoints.values() if is_folder(path) else [path])
     return files
+
+
+def is_folder(path: Path) -> bool:
+    """Tell a folder from everything else, what cannot be looked at included."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

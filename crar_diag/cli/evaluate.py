@@ -28,7 +28,9 @@ def command(
     ] = None,
     epsilon: Annotated[
         float | None,
-        typer.Option("--epsilon", help="Share of random actions.", show_default="0.1"),
+        typer.Option(
+            "--epsilon", min=0, max=1, help="Share of random actions.", show_default="0.1"
+        ),
     ] = None,
     steps: Annotated[
         int | None,

@@ -6,24 +6,36 @@ from typing import NoReturn
 import typer
 
 from crar_diag.cli import evaluate, info, train
-from crar_diag.errors import CrarDiagError
+from crar_diag.errors import CrarDiagError, show
 from crar_diag.version import __version__
+
+_INTERRUPTED = 130
+
+# The base of all that Typer finds wrong with a command line; it has no public name.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="crar-diag",
     help="Train CRAR agents, transfer them, and find out why some transfers fail.",
+    epilog=train.EXAMPLE,
     no_args_is_help=True,
+    # `_root` has its own: Typer 0.29 loads pydantic to find that its own was not given, which
+    # would double the time that `crar-diag train --help` takes.
+    add_help_option=False,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# The base of all that Typer finds wrong with a command line, under its public name's.
-_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
-
 app.command("train", epilog=train.EXAMPLE)(train.command)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.command)
 app.command("info", epilog=info.EXAMPLE)(info.command)
+
+
+def _print_help(context: typer.Context, value: bool) -> None:
+    if value:
+        typer.echo(context.get_help(), nl=False)
+        raise typer.Exit
 
 
 def _print_version(value: bool) -> None:
@@ -37,6 +49,9 @@ def _root(
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version."
     ),
+    show_help: bool = typer.Option(
+        False, "--help", "-h", callback=_print_help, is_eager=True, help="Show this message."
+    ),
 ) -> None:
     """Train CRAR agents, transfer them, and find out why some transfers fail."""
 
@@ -45,23 +60,19 @@ def main() -> None:
     """Run the command line; exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 stopped."""
     try:
         code = app(standalone_mode=False) or 0
-        if code == _INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
-            _fail("interrupted", code)
-        sys.exit(code)
     except CrarDiagError as error:
         _fail(str(error), error.exit_code)
     except _UsageError as error:
         _fail(_sentence(error), 2)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted", _INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) has seen enough; silence Python's own complaint.
-        sys.stderr.close()
-        sys.exit(0)
+        code = _INTERRUPTED
     except (OSError, MemoryError, RuntimeError) as error:
-        if not _is_systems(error):
+        if not _is_the_systems(error):
             raise
         _fail(" ".join(str(error).split()) or "not enough memory", 1)
+    if code == _INTERRUPTED:  # Typer, too, makes this code of a KeyboardInterrupt
+        _fail("interrupted", code)
+    sys.exit(code)
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
@@ -71,15 +82,16 @@ def _fail(sentence: str, code: int) -> NoReturn:
 
 
 def _sentence(error: Exception) -> str:
-    """Return what Typer says of a wrong command line as one sentence."""
+    """Return what Typer says of a wrong command line as one sentence; nothing if it gave help."""
     text = " ".join(error.format_message().split())  # type: ignore[attr-defined]
-    text = text[:1].lower() + text[1:].removesuffix(".")
-    return text.replace(": Input should be ", ": expected ") and text
+    text = text[:1].lower() + text[1:].removesuffix(".").replace(": Input", ": input")
+    checked = getattr(error.__cause__, "errors", None)  # pydantic's, where Typer asked it
+    return f"{text}, found {show(checked()[0]['input'])}" if checked else text
 
 
-def _is_systems(error: Exception) -> bool:
-    """Tell the system's refusals (files, memory) from our own mistakes."""
+def _is_the_systems(error: Exception) -> bool:
+    """Tell what the system refused (a file, memory) from a mistake of this program."""
     if not isinstance(error, RuntimeError):
         return True
-    # PyTorch: its own class on an accelerator, a bare RuntimeError on the CPU.
+    # PyTorch has a class of its own for an accelerator and a bare RuntimeError for the CPU.
     return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)

@@ -1,11 +1,13 @@
 """TensorBoard logs of a run, an optional extra."""
 
+import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from crar_diag.errors import InputError
+from crar_diag.errors import InputError, StorageError
 
 if TYPE_CHECKING:
     from crar_diag.agent.history import History
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
 def board(folder: Path | None) -> Iterator[Callable[["History", int], None]]:
     """Yield what writes a record of a history to TensorBoard; nothing where `folder` is None.
 
+    Its folder is made with the first record, when the run itself has begun.
+
     Raises:
-        InputError: TensorBoard is not installed.
+        InputError: TensorBoard is not installed, or the path cannot become a folder.
     """
     if folder is None:
         yield lambda history, position: None
@@ -27,27 +31,47 @@ def board(folder: Path | None) -> Iterator[Callable[["History", int], None]]:
         raise InputError(
             "--tensorboard needs TensorBoard: pip install 'crar-diag[tensorboard]'"
         ) from None
-
-    from crar_diag.agent.config import LOSSES
-
-    writer = SummaryWriter(str(folder))
+    _check(folder)
+    writer: Any = None
 
     def write(history: "History", position: int) -> None:
-        if position >= len(history.times):
-            return
-        update = int(history.times[position])
-        for m, seed in enumerate(history.seeds):
-            for k, loss in enumerate(LOSSES):
-                value = history.losses[m, position, k]
-                writer.add_scalar(f"{loss}/seed{seed}", value, update)
-        ended = history.epochs == update
-        if ended.any():
-            for m, seed in enumerate(history.seeds):
-                value = history.score[m, ended.argmax()]
-                if value == value:  # not recorded in tasks without reward
-                    writer.add_scalar(f"score/seed{seed}", value, update)
+        nonlocal writer
+        try:
+            writer = writer or SummaryWriter(str(folder))
+            _write(writer, history, position)
+        except OSError as error:
+            why = error.strerror or error
+            raise StorageError(f"could not write to --tensorboard '{folder}': {why}") from error
 
     try:
         yield write
     finally:
-        writer.close()
+        if writer is not None:
+            writer.close()
+
+
+def _check(folder: Path) -> None:
+    """Refuse a path that cannot become a folder, before anything else is written."""
+    existing = next((p for p in (folder, *folder.parents) if os.path.lexists(p)), Path())
+    if not existing.is_dir():
+        raise InputError(
+            f"--tensorboard '{folder}': expected a folder, found the file '{existing}'"
+        )
+    if not os.access(existing, os.W_OK):
+        raise InputError(f"--tensorboard '{folder}': the folder '{existing}' cannot be written")
+
+
+def _write(writer: Any, history: "History", position: int) -> None:
+    from crar_diag.agent.config import LOSSES
+
+    update = int(history.times[position])
+    ended = history.epochs == update
+    for m, seed in enumerate(history.seeds):
+        values = dict(zip(LOSSES, history.losses[m, position], strict=True))
+        if ended.any():
+            values["score"] = history.score[m, ended.argmax()]
+        for name, value in values.items():
+            # A score that was not measured is NaN, and so are losses of agents that diverged.
+            if math.isfinite(value):
+                writer.add_scalar(f"{name}/seed{seed}", value, update)
+    writer.flush()

@@ -32,9 +32,13 @@ def command(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="One seed.")] = None,
     preset: Annotated[
-        str,
-        typer.Option("--preset", help="paper (the published protocol) or quick (a short one)."),
-    ] = "paper",
+        str | None,
+        typer.Option(
+            "--preset",
+            help="paper (the published protocol) or quick (a short one).",
+            show_default="paper",
+        ),
+    ] = None,
     updates: Annotated[
         int | None, typer.Option("--updates", min=1, help="Updates of each agent.")
     ] = None,
@@ -81,13 +85,11 @@ def command(
         "optimizer.learning_rate": learning_rate,
     }
     explicit = {key: value for key, value in given.items() if value is not None}
-    if env is not None:
-        chosen = build_config(env, preset, config, settings or [], **explicit)
-    elif not resume:
-        raise InputError("--env is missing: simple-maze or labyrinth")
-    elif explicit or settings or config:
-        raise InputError("--resume takes the folder's configuration: give --env to check it again")
+    # With --resume alone, the folder's own configuration holds.
+    if not resume or env or preset or config or settings or explicit:
+        chosen = build_config(env, preset or "paper", config, settings or [], **explicit)
     if dry_run:
+        common.choose_device(device, threads)
         _print_plan(chosen, out, threads, as_json)
         return
     result = _run(chosen, out, resume, device, threads, tensorboard)
@@ -119,8 +121,8 @@ def _print_plan(
     config: "TrainConfig | None", out: Path, threads: int | None, as_json: bool
 ) -> None:
     from crar_diag.agent.config_sources import to_toml
+    from crar_diag.agent.forecast import plan
     from crar_diag.agent.runfolder import read_run
-    from crar_diag.agent.training import plan
 
     config = config or read_run(out, complete=False).config
     found: dict[str, Any] = {"out": str(out), **plan(config, threads)}

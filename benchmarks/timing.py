@@ -1,0 +1,166 @@
+"""The rows of the benchmark, and how they are timed: in turns, so that what disturbs one, does all.
+
+A row's rate is the median of its rounds.
+"""
+
+import multiprocessing
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+
+import floor
+import plain
+import torch
+from equality import Case, plain_training
+
+from crar_diag.agent.engine import Engine
+from crar_diag.agent.fused.engine import FusedEngine
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+@dataclass
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: what is timed.
+        case: the update and the number of agents.
+        torch_threads: set while the row is timed.
+        advance: applies a number of updates to every agent.
+        least: fewest updates a round, so that what a call prepares does not count.
+        updates: how many, a round.
+        rates: agent-updates a second, a round each.
+    """
+
+    name: str
+    case: Case
+    torch_threads: int
+    advance: Callable[[int], object]
+    least: int = 1
+    updates: int = 1
+    rates: list[float] = field(default_factory=list)
+
+    def time(self) -> float:
+        """Apply a round's updates and return agent-updates a second."""
+        torch.set_num_threads(self.torch_threads)
+        start = time.perf_counter()
+        self.advance(self.updates)
+        return self.case.members * self.updates / (time.perf_counter() - start)
+
+    def warm_up(self, seconds: float) -> None:
+        """Compile, fill the caches, and find how many updates a round of that length has."""
+        self.time()
+        rate = self.time()
+        while self.case.members * self.updates < rate * seconds / 4:
+            self.updates *= 4
+            rate = self.time()
+        self.updates = max(self.least, round(rate * seconds / self.case.members))
+
+    @property
+    def rate(self) -> float:
+        """The median of the rounds."""
+        return statistics.median(self.rates)
+
+
+def plain_rows(threads: int) -> list[Row]:
+    """Return the plain loop with one thread and with all, in PyTorch's two ways of RMSprop."""
+    rows = []
+    for count in sorted({1, threads}):
+        for foreach, suffix in ((None, ""), (True, ", foreach=True")):
+            training = plain_training(*Case().build(), foreach=foreach)
+            name = f"plain loop, {count} thread{'s' * (count > 1)}{suffix}"
+            rows.append(Row(name, Case(), count, training.advance))
+    return rows
+
+
+_training: plain.Training
+
+
+def start_plain_process() -> None:
+    """Prepare a process that trains one agent by the plain loop on one core."""
+    global _training
+    torch.set_num_threads(1)
+    _training = plain_training(*Case().build(), foreach=True)
+
+
+def _advance_plain_process(updates: int) -> None:
+    _training.advance(updates)
+
+
+def plain_processes_row(pool: ProcessPoolExecutor, threads: int) -> Row:
+    """Return as many plain loops at once as there are threads, each in a process of the pool."""
+
+    def advance(updates: int) -> None:
+        list(pool.map(_advance_plain_process, [updates] * threads))
+
+    name = f"plain loops, {threads} processes, foreach=True"
+    return Row(name, Case(members=threads), 1, advance)
+
+
+def engine_rows(
+    name: str, engine: Engine, cases: Iterable[Case], threads: int, least: int = 1
+) -> list[Row]:
+    """Return an engine's rows, each with its own population; see `Row` for `least`."""
+    rows = []
+    for case in cases:
+        population, replay = case.build()
+
+        def advance(updates: int, engine=engine, population=population, replay=replay) -> None:  # type: ignore[no-untyped-def]
+            engine.advance(population, replay, updates)
+
+        rows.append(Row(name, case, threads, advance, least))
+    return rows
+
+
+def measure(
+    rows: list[Row], sizes: Iterable[int], seconds: float, rounds: int, threads: int
+) -> dict[int, float]:
+    """Time all rows in turn, and the encoder's products on batches of each size among them.
+
+    Args:
+        rows: their `rates` are filled.
+        sizes: of the batches of the products.
+        seconds: for each row, over all rounds.
+        rounds: how many.
+        threads: of the products.
+
+    Returns:
+        For each size the operations a second, the median of the rounds.
+    """
+    for row in rows:
+        print(f"warming up: {row.name}, M = {row.case.members}, {row.case}", file=sys.stderr)
+        row.warm_up(seconds / rounds)
+    products: dict[int, list[float]] = {n: [] for n in sizes}
+    for turn in range(rounds):
+        print(f"round {turn + 1} of {rounds}", file=sys.stderr)
+        for row in rows:
+            row.rates.append(row.time())
+        for n, rates in products.items():
+            rates.append(floor.product_rate(n, threads))
+    return {n: statistics.median(rates) for n, rates in products.items()}
+
+
+def _memory() -> float:
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def _train_once(members: int, threads: int) -> tuple[float, float]:
+    before = _memory()
+    population, replay = Case(members=members).build()
+    FusedEngine(threads).advance(population, replay, 20)
+    return before, _memory()
+
+
+def peak_memory(members: int, threads: int) -> tuple[float, float]:
+    """Return the peak memory of a process in MiB: the libraries alone, and with training.
+
+    To be called first: a child's peak is never below what its parent had when it began.
+    """
+    with ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
+        return pool.submit(_train_once, members, threads).result()

@@ -1,0 +1,112 @@
+"""Trains a run once in peace and once more while killing it again and again, with real SIGKILLs.
+
+Run as a script, in a process of its own with one thread, so that it may fork: a forked child is at
+work at once, while a fresh process would spend its first seconds importing.
+
+    python -m tests.agent.killing moments|files RUN.toml PEACEFUL KILLED
+
+`moments` kills when the child reports a random number of updates, and a random while later; `files`
+kills the n-th child just before the n-th change that it makes to the run's folder. Prints one JSON
+list: after each kill, how many updates were saved.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from crar_diag.agent.config import TrainConfig
+from crar_diag.agent.config_sources import from_toml
+from crar_diag.agent.runfolder import read_run
+from crar_diag.agent.training import Watch, train, updates_done
+
+# What Python announces before it changes or opens a file.
+CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.truncate"}
+
+
+def attempt(work: Callable[[], object]) -> int:
+    """Do some work in a forked child; return its process id."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        work()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def killed(child: int) -> bool:
+    """Wait for a child; tell whether it was killed, and fail if it failed."""
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return True
+    assert os.waitstatus_to_exitcode(status) == 0
+    return False
+
+
+def saved(folder: Path) -> int:
+    """Return how many updates a killed run has saved."""
+    if not (folder / "run.toml").exists():
+        return 0
+    return updates_done(read_run(folder, complete=False))
+
+
+def at_random_moments(config: TrainConfig, folder: Path) -> list[int]:
+    rng = random.Random(0)
+    targets = [0, 0, *sorted(rng.sample(range(1, config.updates * 9 // 10), 8))]
+    found = []
+    for target in targets:
+        reader, writer = os.pipe()
+        watch = Watch(
+            progress=lambda p, w=writer: os.write(w, p.updates.to_bytes(8, "little")),
+            save_every=0.02,
+        )
+        child = attempt(lambda watch=watch: train(config, folder, resume=True, watch=watch))
+        os.close(writer)
+        done = 0
+        while done < target:
+            done = int.from_bytes(os.read(reader, 8), "little") or config.updates
+        time.sleep(rng.uniform(0.0, 0.1))
+        os.kill(child, signal.SIGKILL)
+        if killed(child):
+            found.append(saved(folder))
+        os.close(reader)
+    assert not killed(attempt(lambda: train(config, folder, resume=True)))
+    return found
+
+
+def before_every_change(config: TrainConfig, folder: Path) -> list[int]:
+    def work(last: int) -> None:
+        count = 0
+
+        def hook(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal count
+            if event in CHANGES and str(arguments[0]).startswith(str(folder)):
+                count += 1
+                if count == last:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+        train(config, folder, resume=True, watch=Watch(save_every=0.0))
+
+    found = []
+    while killed(attempt(lambda: work(len(found) + 1))):
+        found.append(saved(folder))
+    return found
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    how = {"moments": at_random_moments, "files": before_every_change}[sys.argv[1]]
+    chosen = from_toml(Path(sys.argv[2]).read_text(), sys.argv[2])
+    train(chosen, sys.argv[3])
+    print(json.dumps(how(chosen, Path(sys.argv[4]))))

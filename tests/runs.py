@@ -1,0 +1,97 @@
+"""Small runs that several test files train, and what makes two of them the same."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from crar_diag.agent import checkpoint, networks
+from crar_diag.agent.architecture import architecture_for
+from crar_diag.agent.checkpoint import Checkpoint, CheckpointMetadata
+from crar_diag.agent.config import TrainConfig
+from crar_diag.agent.config_sources import build_config
+from crar_diag.agent.history import read_history
+from crar_diag.agent.streams import stream
+
+# Epochs that end within seconds, target copies within an epoch, and a last epoch that is shorter.
+MAZE = [
+    "updates_per_epoch=20",
+    "target_period=7",
+    "data.transitions=100",
+    "data.steps_per_gathering=30",
+    "data.mark_last_terminal=true",
+]
+LABYRINTH = [
+    "observation=symbolic",
+    "updates_per_epoch=4",
+    "target_period=3",
+    "batch_size=4",
+    "data.transitions=50",
+    "evaluation.depth=1",
+    "evaluation.steps=6",
+    "evaluation.episode_cap=4",
+    "evaluation.episodes=2",
+]
+
+
+def maze_config(seeds: str = "0:2", updates: int = 50, *settings: str) -> TrainConfig:
+    return build_config("simple-maze", "quick", None, [*MAZE, *settings], **given(seeds, updates))
+
+
+def labyrinth_config(seeds: str = "0:2", updates: int = 10, *settings: str) -> TrainConfig:
+    return build_config(
+        "labyrinth", "quick", None, [*LABYRINTH, *settings], **given(seeds, updates)
+    )
+
+
+def given(seeds: str, updates: int) -> dict[str, str | int]:
+    return {"seeds": seeds, "updates": updates}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Return a folder's files but for the lock and the history, whose durations differ."""
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if path.name not in (".lock", "history.h5")
+    }
+
+
+def assert_same_run(first: Path, second: Path) -> None:
+    """Equal files, byte for byte, and equal histories but for the durations."""
+    assert content(first) == content(second)
+    histories = [read_history(folder / "history.h5") for folder in (first, second)]
+    assert histories[0].keys() == histories[1].keys()
+    for group, one in histories[0].items():
+        other = histories[1][group]
+        assert one.variables.keys() == other.variables.keys()
+        for name, variable in one.variables.items():
+            if name == "seconds":
+                assert np.isfinite(variable).all()
+                assert np.isfinite(other[name]).all()
+            else:
+                assert variable.dtype == other[name].dtype
+                np.testing.assert_array_equal(variable, other[name], err_msg=f"{group}/{name}")
+
+
+def save_agent(path: Path, config: TrainConfig, seed: int = 0, **changes: object) -> Path:
+    """Write the untrained agent of a seed as a checkpoint; `changes` replace its metadata."""
+    architecture = architecture_for(config.environment, config.observation)
+    metadata = {
+        "environment": config.environment,
+        "observation": config.observation,
+        "domain": config.domain,
+        "architecture": architecture.spec(),
+        "configuration": config.model_dump(mode="json"),
+        "seed": seed,
+        "updates": 0,
+        "losses": {},
+        "versions": {},
+    }
+    dtype = getattr(torch, config.precision)
+    parameters = networks.initialise(architecture, stream(seed, "initialisation"), dtype)
+    parameters |= changes.pop("parameters", {})
+    checkpoint.save(
+        Checkpoint(parameters, CheckpointMetadata.model_validate(metadata | changes)), path
+    )
+    return path
