@@ -9,14 +9,16 @@ WORKERS ?= 2
 
 help:
 	@echo "make demo       train six agents, evaluate them, draw their embeddings (about 3 minutes)"
-	@echo "make test       lint, types and tests (about 10 minutes)"
+	@echo "make test       lint, types and tests (under 10 minutes)"
 	@echo "make benchmark  the tables of the README"
 	@echo "make clean      remove what the others made"
 
 # A virtual environment with the pinned dependencies and this package, made anew when they change.
 $(VENV)/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,tensorboard]"
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
+		--editable ".[dev,tensorboard]"
 	@touch $@
 
 demo: $(VENV)/.ready

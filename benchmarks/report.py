@@ -80,9 +80,9 @@ def as_markdown(result: Result) -> str:
         f"the machine before: {facts['load']}. Rates are medians of {len(result.base.rates)} "
         "rounds in which the rows took turns; the range is that of the rounds.",
         "",
-        "Sequential is the work of (a), step for step. Simultaneous takes the same seven steps, but "
-        "from one forward pass; joint takes one step an update, and the encoder's update leaves "
-        "the heads alone: there, times (a) compares updates, not equal work.",
+        "Sequential is the work of (a), step for step. Simultaneous takes the same seven steps "
+        "from one forward pass; joint takes one step an update, and training the encoder only "
+        "leaves the heads alone: there, times (a) compares updates, not equal work.",
         "",
         *_rows_table(result),
         "",

@@ -1,4 +1,4 @@
-"""The rows of the benchmark, and how they are timed: in turns, so that what disturbs one, does all.
+"""The rows of the benchmark, and how they are timed: in turns, so that a busy machine slows all.
 
 A row's rate is the median of its rounds.
 """
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import floor
 import plain
@@ -92,14 +93,14 @@ def _advance_plain_process(updates: int) -> None:
     _training.advance(updates)
 
 
-def plain_processes_row(pool: ProcessPoolExecutor, threads: int) -> Row:
-    """Return as many plain loops at once as there are threads, each in a process of the pool."""
+def plain_processes_row(pool: ProcessPoolExecutor, processes: int) -> Row:
+    """Return that many plain loops at once, each in a process of the pool."""
 
     def advance(updates: int) -> None:
-        list(pool.map(_advance_plain_process, [updates] * threads))
+        list(pool.map(_advance_plain_process, [updates] * processes))
 
-    name = f"plain loops, {threads} processes, foreach=True"
-    return Row(name, Case(members=threads), 1, advance)
+    name = f"plain loops, {processes} at once, foreach=True"
+    return Row(name, Case(members=processes), 1, advance)
 
 
 def engine_rows(
@@ -109,10 +110,7 @@ def engine_rows(
     rows = []
     for case in cases:
         population, replay = case.build()
-
-        def advance(updates: int, engine=engine, population=population, replay=replay) -> None:  # type: ignore[no-untyped-def]
-            engine.advance(population, replay, updates)
-
+        advance = partial(engine.advance, population, replay)
         rows.append(Row(name, case, threads, advance, least))
     return rows
 

@@ -60,6 +60,8 @@ def main() -> None:
     options = parse()
     threads, most = options.threads, max(options.members)
     machine = report.machine(threads)
+    if machine["load"] > 1:
+        print("the machine is busy: these numbers are not to be quoted", file=sys.stderr)
     memory = timing.peak_memory(most, threads)
     checks = check(threads)
 

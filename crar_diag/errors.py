@@ -21,7 +21,7 @@ class InputError(CrarDiagError):
 
 
 class StorageError(CrarDiagError):
-    """The file system refused: no space, no permission, a folder in use by another process."""
+    """The file system refused: no space, no permission."""
 
     exit_code = 1
 

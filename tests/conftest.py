@@ -6,7 +6,7 @@ import torch
 def pytest_configure():
     """Compute on one thread.
 
-    The tests' batches are small, and `pytest -n auto` already runs a process on each of the
-    machine's two cores: a second thread in each would only wait for the other process.
+    The tests' batches are small, and pytest-xdist runs a process on each core already: more
+    threads would only wait for the other processes.
     """
     torch.set_num_threads(1)

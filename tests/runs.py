@@ -1,5 +1,8 @@
 """Small runs that several test files train, and what makes two of them the same."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +33,7 @@ LABYRINTH = [
     "evaluation.depth=1",
     "evaluation.steps=6",
     "evaluation.episode_cap=4",
-    "evaluation.episodes=2",
+    "evaluation.environments=2",
 ]
 
 
@@ -95,3 +98,14 @@ def save_agent(path: Path, config: TrainConfig, seed: int = 0, **changes: object
         Checkpoint(parameters, CheckpointMetadata.model_validate(metadata | changes)), path
     )
     return path
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """Let the kernel refuse larger files, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -8,7 +8,6 @@ from crar_diag.agent.config import LOSSES, TrainConfig, flatten
 from crar_diag.agent.engine import Engine, ReferenceEngine
 from crar_diag.agent.fused.engine import FusedEngine, supports
 from crar_diag.agent.losses import LossSettings
-from crar_diag.agent.planning import MAX_DEPTH
 from crar_diag.agent.population import MemberRule, Population, UpdateRule
 from crar_diag.agent.replay import Replay
 from crar_diag.agent.streams import stream
@@ -110,10 +109,6 @@ def check(config: TrainConfig, device: torch.device | str = "cpu") -> None:
         raise InputError(
             "evaluation.every must be 0 in the simple maze, which has no reward and so no score, "
             f"found {config.evaluation.every}"
-        )
-    if config.evaluation.every and config.evaluation.depth > MAX_DEPTH:
-        raise InputError(
-            f"evaluation.depth must be from 0 to {MAX_DEPTH}, found {config.evaluation.depth}"
         )
     epochs = -(-config.updates // config.updates_per_epoch)
     if epochs > MAX_EPOCHS:

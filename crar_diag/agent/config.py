@@ -162,14 +162,14 @@ class DataConfig(FrozenModel):
 class EvaluationConfig(FrozenModel):
     """The score: epsilon-greedy planning over `steps` steps, every `every` epochs (0 = never).
 
-    `episodes` environments are evaluated side by side; 1 is the published protocol.
+    `environments` are played side by side; 1 is the published protocol.
     """
 
-    depth: Annotated[int, Field(ge=0, le=20)] = 3
+    depth: Annotated[int, Field(ge=0, le=6)] = 3
     epsilon: Fraction = 0.1
     steps: Count = 200
     episode_cap: Count = 50
-    episodes: Count = 1
+    environments: Count = 1
     every: CountOrZero = 0
 
 

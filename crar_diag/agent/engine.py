@@ -118,28 +118,20 @@ class ReferenceEngine(Engine):
         rows = torch.from_numpy(draws).to(replay.device)
         totals = torch.from_numpy(sums).to(replay.device)
         died = population.diverged_at.to(parameters.device)
-        for u in range(updates):
-            batch = replay.batches(rows[u])
-            copy_target = (first + u) % population.rule.target_period == 0
-            alive, losses = self._update(population, batch, copy_target, constants, died < 0)
-            finished = alive.unsqueeze(1)
-            totals += torch.where(finished, losses, 0.0).double()
-            died = torch.where((died < 0) & ~alive, first + u, died)
+        sequential = population.rule.mode == "sequential"
+        update = self._sequential if sequential else self._from_one_point
+        # On CUDA, convolutions in full single precision and in an order that can be repeated.
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        ):
+            for u in range(updates):
+                batch = replay.batches(rows[u])
+                copy_target = (first + u) % population.rule.target_period == 0
+                alive, losses = update(population, batch, copy_target, constants, died < 0)
+                totals += torch.where(alive.unsqueeze(1), losses, 0.0).double()
+                died = torch.where((died < 0) & ~alive, first + u, died)
         population.diverged_at = died.cpu()
         sums[:] = totals.cpu().numpy()
-
-    def _update(
-        self,
-        population: Population,
-        batch: Batch,
-        copy_target: bool,
-        epoch: _Epoch,
-        alive: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Apply one update; return who is still alive `[M]` and the losses `[M, 7]`."""
-        if population.rule.mode == "sequential":
-            return self._sequential(population, batch, copy_target, epoch, alive)
-        return self._from_one_point(population, batch, copy_target, epoch, alive)
 
     def _sequential(
         self,
@@ -149,6 +141,7 @@ class ReferenceEngine(Engine):
         epoch: _Epoch,
         alive: Tensor,
     ) -> tuple[Tensor, Tensor]:
+        """Apply one update; return who is alive after it `[M]` and the losses `[M, 7]`."""
         values = []
         agents, targets = population.agents(), population.targets()
         for k, loss in enumerate(LOSSES):
@@ -173,6 +166,7 @@ class ReferenceEngine(Engine):
         epoch: _Epoch,
         alive: Tensor,
     ) -> tuple[Tensor, Tensor]:
+        """Do the same with all gradients taken at one point: `simultaneous` and `joint`."""
         if copy_target:
             population.target.copy_(_where(alive, population.parameters, population.target))
         agents = population.agents()

@@ -1,5 +1,6 @@
 """What is recorded while a population trains, and the file `history.h5` that holds it."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 import xarray as xr
 
 from crar_diag.agent.config import LOSSES
-from crar_diag.agent.storage import replacing
+from crar_diag.agent.storage import write_atomically
 from crar_diag.envs.gym_base import ACTIONS
 from crar_diag.errors import InputError
 from crar_diag.version import __version__
@@ -174,10 +175,12 @@ def write_history(history: History, path: Path, attributes: dict[str, str]) -> N
     """
     root = xr.Dataset(attrs={"schema_version": SCHEMA_VERSION, "crar_diag": __version__})
     root.attrs.update(attributes)
-    with replacing(path) as temporary:
-        root.to_netcdf(temporary, engine="h5netcdf")
-        for group, dataset in history.datasets().items():
-            dataset.to_netcdf(temporary, mode="a", group=group, engine="h5netcdf")
+    # In memory first: HDF5 brings the whole process down when a disk is full.
+    file = io.BytesIO()
+    root.to_netcdf(file, engine="h5netcdf")
+    for group, dataset in history.datasets().items():
+        dataset.to_netcdf(file, mode="a", group=group, engine="h5netcdf")
+    write_atomically(path, file.getvalue())
 
 
 def read_history(path: Path) -> dict[str, xr.Dataset]:

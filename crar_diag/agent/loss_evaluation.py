@@ -1,4 +1,4 @@
-"""The losses of agents away from training (DESIGN.md, Exactness).
+"""The losses of agents away from training: exact or sampled.
 
 They are exact in the simple maze and estimated on held-out mazes in the labyrinth.
 """

@@ -59,7 +59,6 @@ def volume(states: Tensor) -> Tensor:
     Args:
         states: `[batch, d]`, or `[batch, c, h, w]` with the maximum over channels at each position.
     """
-    # A mean of squares as a product: see `mean_square`.
     largest = (states * states).amax(dim=1)
     return (largest - 1.0).clamp(0.0, VOLUME_LIMIT).mean()
 
@@ -214,7 +213,7 @@ def all_losses(forward: Forward) -> dict[str, Tensor]:
 def exact_losses(
     forward: Forward, distinct_observations: Tensor, pairwise: bool = True
 ) -> dict[str, Tensor]:
-    """Return the losses' exact expectation where the state set is finite (DESIGN.md, Exactness).
+    """Return the losses' exact expectation where the state set is finite (as in the simple maze).
 
     Args:
         forward: the pass on every (state, action) pair once, each equally likely.

@@ -49,7 +49,8 @@ def apply_step(
         alive: who may move, bool `[M]`.
 
     Returns:
-        Who is alive after it, `[M]`: a member whose gradient is not finite is not moved.
+        Who is alive after it, `[M]`: a member whose gradient or new parameters are not finite is
+        not moved.
     """
     moves = {name: step.trainable[component_of(name)] & step.active for name in gradients}
     norms = {
@@ -58,14 +59,18 @@ def apply_step(
     }
     total = torch.stack(list(norms.values())).sum(dim=0)
     alive = alive & total.isfinite()
+    after: dict[str, tuple[Tensor, Tensor]] = {}
     for name, gradient in gradients.items():
         square = total if rule.clip_scope == "global" else norms[name]
         scale = rule.clip_norm / square.sqrt().clamp_min(rule.clip_norm)
         shape = (-1, *[1] * (gradient.dim() - 1))
         g = gradient * scale.view(shape)
-        mask = (moves[name] & alive).view(shape)
         v = rule.rho * squares[name] + (1 - rule.rho) * g * g
-        change = step.rates.view(shape) * g / (v.sqrt() + rule.epsilon)
+        p = agents[name] - step.rates.view(shape) * g / (v.sqrt() + rule.epsilon)
+        after[name] = v, p
+        alive = alive & (p.isfinite().flatten(1).all(dim=1) | ~moves[name])
+    for name, (v, p) in after.items():
+        mask = (moves[name] & alive).view(-1, *[1] * (p.dim() - 1))
         squares[name].copy_(torch.where(mask, v, squares[name]))
-        agents[name].copy_(torch.where(mask, agents[name] - change, agents[name]))
+        agents[name].copy_(torch.where(mask, p, agents[name]))
     return alive

@@ -146,7 +146,7 @@ class LabyrinthProbe:
             epsilon=how.epsilon,
             steps=how.steps,
             episode_cap=how.episode_cap,
-            environments=how.episodes,
+            environments=how.environments,
         ).mean
 
 

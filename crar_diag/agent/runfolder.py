@@ -175,7 +175,7 @@ def read_run(path: str | Path, *, complete: bool = True) -> Run:
         StorageError: the folder cannot be read.
     """
     path = Path(path)
-    if not path.is_dir() or not _holds_run(path):
+    if not path.is_dir() or CONFIG_NAME not in _names(path):
         raise InputError(f"'{path}' is not a run folder: expected a folder with a {CONFIG_NAME}")
     run = Run(path, _stored_config(path))
     missing = [seed for seed in run.config.seeds if seed not in run.checkpoints]

@@ -59,7 +59,7 @@ def _root(
 def main() -> None:
     """Run the command line; exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 stopped."""
     try:
-        code = app(standalone_mode=False) or 0
+        code = app(prog_name="crar-diag", standalone_mode=False) or 0
     except CrarDiagError as error:
         _fail(str(error), error.exit_code)
     except _UsageError as error:

@@ -64,11 +64,11 @@ configs = st.builds(
     ),
     evaluation=st.builds(
         EvaluationConfig,
-        depth=st.integers(0, 20),
+        depth=st.integers(0, 6),
         epsilon=st.floats(0, 1),
         steps=count,
         episode_cap=count,
-        episodes=count,
+        environments=count,
         every=st.integers(0, 2**53),
     ),
 )

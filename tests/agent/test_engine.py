@@ -10,7 +10,8 @@ from crar_diag.agent.fused.engine import FusedEngine
 from crar_diag.agent.losses import LOSS_FUNCTIONS, Forward, all_losses
 from crar_diag.agent.networks import component_of
 from crar_diag.agent.population import MemberRule
-from tests.agent.populations import MIXED, make, same, weights
+from crar_diag.agent.replay import Replay
+from tests.agent.populations import MIXED, make, rewarding_maze, same, weights
 
 ENGINES = [ReferenceEngine(), FusedEngine(threads=2)]
 
@@ -103,6 +104,24 @@ def test_a_member_of_a_mixed_population_ends_where_it_ends_alone(mode, engine):
         losses = engine.advance(alone, own, 10)
         torch.testing.assert_close(together.parameters[m], alone.parameters[0], rtol=0, atol=1e-9)
         np.testing.assert_allclose(totals.sums[m], losses.sums[0], rtol=1e-8)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("mode", MODES)
+def test_a_population_on_cuda_ends_where_it_ends_on_the_cpu(mode):
+    here, replay = make(mode=mode)
+    ReferenceEngine().advance(here, replay, 10)
+    there, _ = make(mode=mode)
+    data = Replay(
+        [rewarding_maze(seed) for seed in range(len(there))],
+        [one.observer for one in replay.members],
+        range(len(there)),
+        replay.batch_size,
+        torch.float64,
+        "cuda",
+    )
+    ReferenceEngine().advance(there.to("cuda"), data, 10)
+    same(here, there.to("cpu"), tolerance=1e-8)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -31,7 +31,7 @@ def test_presets_hold_the_published_numbers():
         assert config.trainable == COMPONENTS
         evaluation = config.evaluation
         assert (evaluation.depth, evaluation.epsilon) == (3, 0.1)
-        assert (evaluation.steps, evaluation.episode_cap, evaluation.episodes) == (200, 50, 1)
+        assert (evaluation.steps, evaluation.episode_cap, evaluation.environments) == (200, 50, 1)
         others = [loss for loss in LOSSES if loss != "consecutive_pairs"]
         assert {getattr(config.loss_weights, loss).weight_at(7) for loss in others} == {1.0}
 

@@ -113,7 +113,7 @@ def test_the_labyrinth_is_read_on_held_out_mazes(held_out):
 def test_the_score_is_measured_as_configured_for_each_member_alone():
     architecture = architecture_for("labyrinth", "symbolic")
     observer = Observer("labyrinth", "symbolic")
-    how = EvaluationConfig(depth=1, epsilon=0.7, steps=40, episode_cap=9, episodes=3)
+    how = EvaluationConfig(depth=1, epsilon=0.7, steps=40, episode_cap=9, environments=3)
     probe = make_probe("labyrinth", architecture, observer, SETTINGS, how)
     population = networks.stack(agents_of(architecture, range(3)))
     scores = probe.score(population, [stream(m, "evaluation", 4) for m in range(3)])

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 
 import numpy as np
+import scipy.linalg.cython_blas  # noqa: F401 (loads BLAS before its threads are limited)
 import torch
 from threadpoolctl import threadpool_limits
 
@@ -35,7 +36,9 @@ def supports(architecture: Architecture, replay: Replay) -> bool:
 
 def _is_dense(architecture: Architecture, component: str) -> bool:
     layers = architecture.layers(component)
-    dense = layers[1:] if isinstance(layers[0], Flatten) else layers
+    if isinstance(layers[0], Flatten) != (component == "encoder"):
+        return False
+    dense = layers[1:] if component == "encoder" else layers
     return all(
         isinstance(layer, Dense) and layer.tanh == (layer is not dense[-1]) for layer in dense
     )

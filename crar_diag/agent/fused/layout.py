@@ -60,7 +60,7 @@ class Transitions(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What one member's update does: see `Population` for the meaning of each entry."""
+    """What one member's update does: see `UpdateRule` and `MemberRule`."""
 
     mode: int
     double_q: bool

@@ -1,6 +1,6 @@
 """The fused update of one low-dimensional agent on the CPU, compiled by Numba.
 
-The same arithmetic as `crar_diag.agent.updates` on `crar_diag.agent.losses`, which is the reference
+The same arithmetic as `crar_diag.agent.engine` on `crar_diag.agent.losses`, which is the reference
 that the tests hold it against, for agents whose five components are dense networks. It is fast for
 three reasons, none of which changes what is computed beyond rounding:
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from crar_diag.agent.fused.compiling import jit
-from crar_diag.agent.fused.dense import norms, rmsprop
+from crar_diag.agent.fused.dense import ONE_MINUS_RHO, norms, rmsprop
 from crar_diag.agent.fused.encoding import (
     distinct_pictures,
     encode,
@@ -54,6 +54,10 @@ def _step(
         return False
     if not rule.clip_globally:
         total = -1 - total
+    # A step moves a parameter by rate / sqrt(1 - rho) at most, so only absurd rates can carry one
+    # beyond the finite numbers; then the step is taken back.
+    absurd = rate > (1e30 if theta.itemsize == 4 else 1e300) * math.sqrt(rule.hyper[ONE_MINUS_RHO])
+    before = theta.copy() if absurd else theta[:0]
     for k in range(len(components)):
         c = components[k]
         if c >= 0 and rule.trainable[c]:
@@ -68,6 +72,9 @@ def _step(
                 rate,
                 rule.hyper,
             )
+    if absurd and not np.isfinite(theta).all():
+        theta[:] = before
+        return False
     return True
 
 

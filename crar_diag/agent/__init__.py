@@ -1,0 +1,1 @@
+"""CRAR agents: networks, losses, the population engine, evaluation, training, checkpoints."""
