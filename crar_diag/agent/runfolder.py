@@ -63,13 +63,17 @@ class Run:
         """
         return len(self.checkpoints) == len(self.config.seeds) and not self._resume_path.exists()
 
+    @property
+    def updates_done(self) -> int:
+        """How many updates every living member has behind it, by what is saved."""
+        if self.finished:
+            return self.config.updates
+        saved = self.read_resume()
+        return 0 if saved is None else int(saved[0]["updates"])
+
     def checkpoint_path(self, seed: int) -> Path:
         """Return where the checkpoint of the member with `seed` stands."""
         return self.path / f"{self.config.name}-seed{seed}.safetensors"
-
-    def members(self) -> dict[int, Path]:
-        """Return `checkpoints`."""
-        return self.checkpoints
 
     def read_resume(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """Return what `RunFolder.write_resume` wrote last, or None where nothing is there.
@@ -125,10 +129,12 @@ class RunFolder(Run):
         """
         path = Path(path)
         if not (_holds_run(path) and LOCK_NAME in _names(path)):
-            _chosen(path, config, resume)  # nobody writes here: refuse before the lock file is made
+            choose_config(
+                path, config, resume
+            )  # nobody writes here: refuse before the lock file is made
         with _locked(path):
             # Decided under the lock: another process may have begun a run here in between.
-            chosen = _chosen(path, config, resume)
+            chosen = choose_config(path, config, resume)
             remove_leftovers(path)
             if not _holds_run(path):
                 write_atomically(path / CONFIG_NAME, to_toml(chosen).encode())
@@ -219,8 +225,12 @@ def _holds_run(path: Path) -> bool:
     return False
 
 
-def _chosen(path: Path, config: TrainConfig | None, resume: bool) -> TrainConfig:
-    """Return the configuration to run with in `path`: the caller's, or the one that is there."""
+def choose_config(path: Path, config: TrainConfig | None, resume: bool) -> TrainConfig:
+    """Return the configuration to run with in `path`: the caller's, or the one that is there.
+
+    Raises:
+        InputError: `path` does not go with `config` and `resume`; see `RunFolder.open`.
+    """
     if not _holds_run(path):
         if config is None:
             raise InputError(

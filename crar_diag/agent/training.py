@@ -15,7 +15,7 @@ from crar_diag.agent.config import COMPONENTS, LOSSES, TrainConfig
 from crar_diag.agent.engine import LossTotals
 from crar_diag.agent.history import History, write_history
 from crar_diag.agent.probes import Probe, make_probe
-from crar_diag.agent.runfolder import Run, RunFolder
+from crar_diag.agent.runfolder import RunFolder
 from crar_diag.agent.streams import stream
 from crar_diag.agent.versions import library_versions
 from crar_diag.envs.observer import Observer
@@ -239,7 +239,7 @@ class _Run:
                 checkpoint.Checkpoint(agent, metadata), self.folder.checkpoint_path(seed)
             )
         self.folder.drop_resume()
-        return RunResult(self.folder.path, self.folder.members(), losses, diverged)
+        return RunResult(self.folder.path, self.folder.checkpoints, losses, diverged)
 
     def _report(self) -> None:
         done, total = self.population.updates, self.config.updates
@@ -293,17 +293,9 @@ def train(
 def _finished(folder: RunFolder) -> RunResult:
     """Return the result of a run that is complete already."""
     losses, diverged = {}, {}
-    for seed, path in folder.members().items():
+    for seed, path in folder.checkpoints.items():
         metadata = checkpoint.load(path).metadata
         losses[seed] = {n: math.nan if x is None else x for n, x in metadata.losses.items()}
         if metadata.diverged_at is not None:
             diverged[seed] = metadata.diverged_at
-    return RunResult(folder.path, folder.members(), losses, diverged)
-
-
-def updates_done(run: Run) -> int:
-    """Return how many updates a run folder's members have behind them, by its saved state."""
-    if run.finished:
-        return run.config.updates
-    saved = run.read_resume()
-    return 0 if saved is None else int(saved[0]["updates"])
+    return RunResult(folder.path, folder.checkpoints, losses, diverged)

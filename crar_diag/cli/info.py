@@ -58,7 +58,6 @@ def _checkpoint(path: Path) -> dict[str, Any]:
 def _run(path: Path) -> dict[str, Any]:
     from crar_diag.agent.loading import load_agent
     from crar_diag.agent.runfolder import read_run
-    from crar_diag.agent.training import updates_done
 
     run = read_run(path, complete=False)
     for file in run.checkpoints.values():
@@ -67,7 +66,7 @@ def _run(path: Path) -> dict[str, Any]:
         "kind": "run folder",
         "path": str(path),
         "finished": run.finished,
-        "updates_done": updates_done(run),
+        "updates_done": run.updates_done,
         "members": {seed: str(file) for seed, file in run.checkpoints.items()},
         "missing": [seed for seed in run.config.seeds if seed not in run.checkpoints],
         "history": run.history_path.is_file(),

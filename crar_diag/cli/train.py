@@ -90,7 +90,7 @@ def command(
         chosen = build_config(env, preset or "paper", config, settings or [], **explicit)
     if dry_run:
         common.choose_device(device, threads)
-        _print_plan(chosen, out, threads, as_json)
+        _print_plan(chosen, out, resume, threads, as_json)
         return
     result = _run(chosen, out, resume, device, threads, tensorboard)
     _print_result(result, as_json)
@@ -118,13 +118,13 @@ def _run(
 
 
 def _print_plan(
-    config: "TrainConfig | None", out: Path, threads: int | None, as_json: bool
+    config: "TrainConfig | None", out: Path, resume: bool, threads: int | None, as_json: bool
 ) -> None:
     from crar_diag.agent.config_sources import to_toml
     from crar_diag.agent.forecast import plan
-    from crar_diag.agent.runfolder import read_run
+    from crar_diag.agent.runfolder import choose_config
 
-    config = config or read_run(out, complete=False).config
+    config = choose_config(out, config, resume)
     found: dict[str, Any] = {"out": str(out), **plan(config, threads)}
     if as_json:
         common.print_json({**found, "config": config.model_dump(mode="json")})
@@ -133,8 +133,8 @@ def _print_plan(
     typer.echo(
         f"would train {found['members']} agents of {found['parameters']:,} parameters for "
         f"{found['updates']:,} updates into '{out}': about "
-        f"{common.duration(found['seconds'])} (at {found['rate']:,.0f} agent-updates a second, "
-        f"measured now), {common.size(found['memory_bytes'])} of memory, "
+        f"{common.duration(found['seconds'])} (at {found['rate']:,.3g} agent-updates a second "
+        f"on the CPU, measured now), {common.size(found['memory_bytes'])} of memory, "
         f"{common.size(found['disk_bytes'])} of disk"
     )
 

@@ -27,7 +27,7 @@ from crar_diag.agent import training
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.config_sources import from_toml
 from crar_diag.agent.runfolder import read_run
-from crar_diag.agent.training import Watch, train, updates_done
+from crar_diag.agent.training import Watch, train
 
 # What Python announces before it changes or opens a file.
 CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.truncate"}
@@ -59,7 +59,7 @@ def saved(folder: Path) -> int:
     """Return how many updates a killed run has saved."""
     if not (folder / "run.toml").exists():
         return 0
-    return updates_done(read_run(folder, complete=False))
+    return read_run(folder, complete=False).updates_done
 
 
 def at_random_moments(config: TrainConfig, folder: Path) -> list[int]:

@@ -48,7 +48,7 @@ def test_a_fresh_folder_gets_its_configuration(tmp_path, resume):
     with RunFolder.open(path, CONFIG, resume) as folder:
         assert folder.config == CONFIG
         assert from_toml((path / "run.toml").read_text(), "run.toml") == CONFIG
-        assert folder.members() == {}
+        assert folder.checkpoints == {}
         assert folder.read_resume() is None
         assert folder.checkpoint_path(2) == path / "good-seed2.safetensors"
         assert folder.history_path == path / "history.h5"
@@ -73,7 +73,7 @@ def test_resuming_takes_the_folders_configuration_and_clears_leftovers(tmp_path)
     for config in (None, CONFIG):
         with RunFolder.open(tmp_path, config, resume=True) as folder:
             assert folder.config == CONFIG
-            assert list(folder.members()) == [0, 5]
+            assert list(folder.checkpoints) == [0, 5]
             assert not any(name.startswith(".crar") for name in names(tmp_path))
     assert (tmp_path / "run.toml").read_bytes() == text
 

@@ -34,7 +34,7 @@ from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.population import UpdateRule
 from crar_diag.agent.runfolder import read_run
 from crar_diag.agent.streams import stream
-from crar_diag.agent.training import RunInterruptedError, Watch, train, updates_done
+from crar_diag.agent.training import RunInterruptedError, Watch, train
 from crar_diag.agent.versions import library_versions
 from crar_diag.envs.data import gather
 from crar_diag.envs.observer import Observer
@@ -366,7 +366,7 @@ def test_killed_again_and_again_a_run_ends_as_if_nothing_had_happened(under_fire
 def go_on_until_done(config: TrainConfig, folder: Path, stop, **options) -> int:
     """Resume a run until it ends; return how often it was stopped."""
     for stops in range(1000):
-        done = updates_done(read_run(folder, complete=False)) if folder.exists() else 0
+        done = read_run(folder, complete=False).updates_done if folder.exists() else 0
         stopped = None
         try:
             train(config, folder, resume=True, watch=Watch(stop=stop, save_every=0.0), **options)
@@ -374,7 +374,7 @@ def go_on_until_done(config: TrainConfig, folder: Path, stop, **options) -> int:
             stopped = error
         if stopped is None:
             return stops
-        now = updates_done(read_run(folder, complete=False))
+        now = read_run(folder, complete=False).updates_done
         assert now > done
         assert stopped.exit_code == 130
         assert str(stopped) == (
@@ -420,7 +420,7 @@ def test_a_finished_run_is_left_alone_and_tells_its_result_again(tmp_path):
     assert {path: time for path, time in after.items() if path.name != ".lock"} == {
         path: time for path, time in before.items() if path.name != ".lock"
     }
-    assert updates_done(read_run(tmp_path / "run")) == 5
+    assert read_run(tmp_path / "run").updates_done == 5
 
 
 def test_a_checkpoint_that_was_deleted_is_made_again(maze_run, tmp_path):
@@ -575,7 +575,7 @@ def test_a_disk_that_is_full_leaves_a_run_that_goes_on(maze_run, tmp_path, monke
     with files_up_to(10_000):
         refuses_to_write(MAZE, folder, "resume.safetensors", watch=Watch(save_every=0.0))
     assert content(folder) == state
-    assert updates_done(read_run(folder, complete=False)) == 1
+    assert read_run(folder, complete=False).updates_done == 1
 
     for module, function, name in [
         (training, "write_history", "history.h5"),
@@ -591,7 +591,7 @@ def test_a_disk_that_is_full_leaves_a_run_that_goes_on(maze_run, tmp_path, monke
             patch.setattr(module, function, limited)
             refuses_to_write(MAZE, folder, name)
         assert not read_run(folder, complete=False).finished
-        assert updates_done(read_run(folder, complete=False)) == 50
+        assert read_run(folder, complete=False).updates_done == 50
     train(None, folder, resume=True)
     assert_same_run(maze_run, folder)
 

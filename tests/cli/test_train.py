@@ -473,8 +473,8 @@ def test_a_dry_run_says_what_and_how_much_and_writes_nothing(cli, tmp_path):
     assert "\n".join(config).strip() == to_toml(maze_config()).strip()
     assert re.fullmatch(
         rf"would train 2 agents of [\d,]+ parameters for 50 updates into '{tmp_path}/run': about "
-        r"\d+ s \(at [\d,]+ agent-updates a second, measured now\), [\d.]+ MB of memory, "
-        r"[\d.]+ MB of disk",
+        r"\d+ s \(at [\d,.e+]+ agent-updates a second on the CPU, measured now\), "
+        r"[\d.]+ MB of memory, [\d.]+ MB of disk",
         last,
     )
     answer = cli(*RUN, "--out", tmp_path / "run", "--dry-run", "--json", "--threads", "1")

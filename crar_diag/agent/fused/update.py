@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from crar_diag.agent.fused.compiling import jit
-from crar_diag.agent.fused.dense import ONE_MINUS_RHO, norms, rmsprop
+from crar_diag.agent.fused.dense import CLIP, ONE_MINUS_RHO, norms, rmsprop
 from crar_diag.agent.fused.encoding import (
     distinct_pictures,
     encode,
@@ -43,7 +43,8 @@ def _step(
     theta: Any, v: Any, layout: Any, components: Any, slots: Any, rate: Any, rule: Any, work: Any
 ) -> bool:
     """Apply one optimizer step to the trainable ones of `components`; False if not finite."""
-    total = 0 * rate  # of the precision of the rest
+    # Zero in the agent's precision: a literal would make the whole step double.
+    total = rate - rate
     for c in components:
         if c >= 0 and rule.trainable[c]:
             grad = work.grad[layout.starts[c] : layout.starts[c + 1]]
@@ -53,7 +54,7 @@ def _step(
     if not math.isfinite(total):
         return False
     if not rule.clip_globally:
-        total = -1 - total
+        total = -rule.hyper[CLIP]
     # A step moves a parameter by rate / sqrt(1 - rho) at most, so only absurd rates can carry one
     # beyond the finite numbers; then the step is taken back.
     absurd = rate > (1e30 if theta.itemsize == 4 else 1e300) * math.sqrt(rule.hyper[ONE_MINUS_RHO])
