@@ -2,7 +2,7 @@
 
 import json
 import math
-import shutil
+import os
 import signal
 import sys
 import threading
@@ -89,6 +89,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
 
 
+def rate(value: float) -> str:
+    """Return a number a second such as `12,345`, `123` or `0.123`."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def size(count: float) -> str:
     """Return a number of bytes such as `12.3 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -133,11 +138,11 @@ class ProgressLine:
         share = progress.updates / progress.total
         text = (
             f"{share:4.0%}  {progress.updates:,} of {progress.total:,} updates, "
-            f"{progress.members} members, {progress.rate:,.0f} agent-updates/s, "
+            f"{progress.members} members, {rate(progress.rate)} agent-updates/s, "
             f"{duration(progress.seconds_left)} left"
         )
         # A line that a narrow terminal wraps could not be written over: the bar gives way first.
-        columns = shutil.get_terminal_size().columns - 1
+        columns = _columns() - 1
         width = min(30, columns - len(text) - 3)
         if width > 0:
             text = f"[{'#' * int(width * share):<{width}}] {text}"
@@ -149,6 +154,14 @@ class ProgressLine:
         """End the line."""
         if self._begun:
             sys.stderr.write("\n")
+
+
+def _columns() -> int:
+    """Return the width of the terminal at standard error; 80 where it does not tell."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def checkpoint_files(paths: Sequence[Path]) -> list[Path]:

@@ -19,9 +19,6 @@ app = typer.Typer(
     help="Train CRAR agents, transfer them, and find out why some transfers fail.",
     epilog=train.EXAMPLE,
     no_args_is_help=True,
-    # `_root` has its own: Typer 0.29 loads pydantic to find that its own was not given, which
-    # would double the time that `crar-diag train --help` takes.
-    add_help_option=False,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -49,6 +46,8 @@ def _root(
     version: bool = typer.Option(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version."
     ),
+    # Typer 0.29 loads pydantic to find that its own --help was not given before a command's, which
+    # would double the time that `crar-diag train --help` takes.
     show_help: bool = typer.Option(
         False, "--help", "-h", callback=_print_help, is_eager=True, help="Show this message."
     ),

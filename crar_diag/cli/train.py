@@ -133,8 +133,8 @@ def _print_plan(
     typer.echo(
         f"would train {found['members']} agents of {found['parameters']:,} parameters for "
         f"{found['updates']:,} updates into '{out}': about "
-        f"{common.duration(found['seconds'])} (at {found['rate']:,.3g} agent-updates a second "
-        f"on the CPU, measured now), {common.size(found['memory_bytes'])} of memory, "
+        f"{common.duration(found['seconds'])} (at {common.rate(found['rate'])} agent-updates a "
+        f"second on the CPU, measured now), {common.size(found['memory_bytes'])} of memory, "
         f"{common.size(found['disk_bytes'])} of disk"
     )
 

@@ -199,6 +199,13 @@ def test_sizes(count, text):
     assert common.size(count) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"), [(12_345.6, "12,346"), (123.4, "123"), (12.34, "12.3"), (0.012, "0.012")]
+)
+def test_rates(value, text):
+    assert common.rate(value) == text
+
+
 def test_json_has_no_nan_and_no_odd_types(capfd):
     common.print_json({"a": [float("nan"), 1.5, float("-inf")], 3: (Path("x"), None, True)})
     assert json.loads(capfd.readouterr().out) == {"a": [None, 1.5, None], "3": ["x", None, True]}

@@ -1,11 +1,14 @@
 import errno
+import fcntl
 import math
 import os
 import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -74,10 +77,10 @@ def test_progress_goes_to_a_terminal_with_rate_and_time_left(cli, tmp_path, monk
     os.set_blocking(parent, False)
     with open(child, "w") as terminal:  # noqa: PTH123
         monkeypatch.setattr(sys, "stderr", terminal)
-        monkeypatch.setenv("COLUMNS", "150")
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 150, 0, 0))
         answer = cli(*RUN, "--out", tmp_path / "wide", "--json")
         wide = os.read(parent, 10**6).decode()
-        monkeypatch.setenv("COLUMNS", "60")
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 60, 0, 0))
         cli(*RUN, "--out", tmp_path / "narrow", "--json")
         narrow = os.read(parent, 10**6).decode()
     os.close(parent)
@@ -85,7 +88,7 @@ def test_progress_goes_to_a_terminal_with_rate_and_time_left(cli, tmp_path, monk
     assert answer.json["members"]  # standard output has the JSON object and nothing else
     frames = wide.removesuffix("\r\n").split("\r")[1:]
     pattern = (
-        r"\[(#*) *\] +(\d+)%  (\d+) of 50 updates, 2 members, [\d,]+ agent-updates/s, "
+        r"\[(#*) *\] +(\d+)%  (\d+) of 50 updates, 2 members, [\d,.]+ agent-updates/s, "
         r"\d+ s left\x1b\[K"
     )
     shown = [re.fullmatch(pattern, frame) for frame in frames]
@@ -307,11 +310,11 @@ def wrong(*arguments: str, env: str | None = "simple-maze") -> list[str]:
             wrong("--set", "evaluation.depth=9", env="labyrinth"),
             r"evaluation.depth must be less than",
         ),
-        (wrong("--tensorboard", "text"), r"^--tensorboard 'text': expected a folder, found the"),
-        (wrong("--tensorboard", "text/a/b"), r"expected a folder, found the file 'text'$"),
     ],
 )
-@pytest.mark.parametrize("extra", [[], ["--json", "--resume"]], ids=["plain", "json"])
+@pytest.mark.parametrize(
+    "extra", [[], ["--json", "--resume"], ["--dry-run"]], ids=["plain", "resume", "dry"]
+)
 def test_wrong_input_is_one_sentence_and_nothing_is_written(
     cli, tmp_path, monkeypatch, arguments, sentence, extra
 ):
@@ -322,7 +325,7 @@ def test_wrong_input_is_one_sentence_and_nothing_is_written(
     Path("text").write_text("text")
     Path("folder").mkdir()
     before = snapshot(tmp_path)
-    if arguments == [] and extra:
+    if arguments == [] and "--resume" in extra:
         sentence = r"^run folder 'new/run' holds no run to resume"
     answer = cli("train", "--out", "new/run", *arguments, *extra)
     assert answer.code == 2
@@ -337,7 +340,9 @@ def test_wrong_input_is_one_sentence_and_nothing_is_written(
         ("text/deep/run", [], 1, r"^run folder 'text/deep/run' cannot be written: Not a directory"),
         ("mine", [], 2, r"^run folder 'mine' must be new, empty or a run's, found 'thesis.tex' in"),
         ("mine", ["--resume"], 2, r"found 'thesis.tex' in it and no run.toml$"),
+        ("mine", ["--dry-run"], 2, r"found 'thesis.tex' in it and no run.toml$"),
         ("run", [], 2, r"^run folder 'run' already holds a run: use --resume to go on with it"),
+        ("run", ["--dry-run"], 2, r"^run folder 'run' already holds a run: use --resume to go on"),
         (
             "run",
             ["--resume", "--updates", "60"],
@@ -473,7 +478,7 @@ def test_a_dry_run_says_what_and_how_much_and_writes_nothing(cli, tmp_path):
     assert "\n".join(config).strip() == to_toml(maze_config()).strip()
     assert re.fullmatch(
         rf"would train 2 agents of [\d,]+ parameters for 50 updates into '{tmp_path}/run': about "
-        r"\d+ s \(at [\d,.e+]+ agent-updates a second on the CPU, measured now\), "
+        r"\d+ s \(at [\d,.]+ agent-updates a second on the CPU, measured now\), "
         r"[\d.]+ MB of memory, [\d.]+ MB of disk",
         last,
     )
@@ -545,6 +550,17 @@ def test_without_tensorboard_there_is_one_sentence_and_no_file(cli, tmp_path, mo
     expected = "--tensorboard needs TensorBoard: pip install 'crar-diag[tensorboard]'"
     assert answer.sentence == expected
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("logs", ["text", "text/a/b"])
+def test_logs_where_a_file_is_are_refused_before_the_run_begins(cli, tmp_path, logs):
+    (tmp_path / "text").write_text("text")
+    answer = cli(*RUN, "--out", tmp_path / "run", "--tensorboard", tmp_path / logs)
+    assert answer.code == 2
+    assert answer.sentence == (
+        f"--tensorboard '{tmp_path / logs}': expected a folder, found the file '{tmp_path}/text'"
+    )
+    assert list(tmp_path.iterdir()) == [tmp_path / "text"]
 
 
 def test_a_refused_run_leaves_no_logs(cli, tmp_path, maze_run):

@@ -1,0 +1,49 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crar_diag.agent.assessment import assess
+from crar_diag.agent.config import LOSSES
+from crar_diag.agent.history import read_history
+from crar_diag.agent.loading import load_agent
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+BASES = EXAMPLES / "checkpoints" / "simple-maze"
+
+
+def test_the_shipped_base_models_are_what_their_files_and_history_say():
+    history = read_history(BASES / "history.h5")["evaluation"]
+    files = sorted(BASES.glob("base-seed*.safetensors"))
+    assert len(files) == 6
+    for one in assess(files):
+        stored = load_agent(one.path).metadata.losses
+        recorded = history.expected_loss.sel(member=one.seed, time=160_000)
+        for loss in LOSSES:
+            # Another processor may round differently.
+            assert one.losses[loss] == pytest.approx(stored[loss], rel=1e-3, abs=1e-7)
+            assert stored[loss] == pytest.approx(float(recorded.sel(loss=loss)), rel=1e-6)
+        assert one.path.stat().st_size < 200_000
+
+
+def test_at_least_four_base_models_predict_their_transitions():
+    losses = [one.losses["transition"] for one in assess(sorted(BASES.glob("*.safetensors")))]
+    assert np.sum(np.array(losses) <= 0.005) >= 4
+
+
+def test_the_plot_example_draws_checkpoints_and_refuses_what_is_none(tmp_path):
+    script = [sys.executable, str(EXAMPLES / "plot_embedding.py")]
+    target = tmp_path / "embedding.png"
+    chosen = [str(p) for p in sorted(BASES.glob("*.safetensors"))[:2]]
+    subprocess.run([*script, *chosen, "-o", str(target)], check=True, capture_output=True)
+    assert target.read_bytes().startswith(b"\x89PNG")
+    history = str(BASES / "history.h5")
+    wrong = subprocess.run(
+        [*script, history, "-o", str(tmp_path / "no.png")], capture_output=True, text=True
+    )
+    assert wrong.returncode == 1
+    assert "history.h5" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    assert not (tmp_path / "no.png").exists()
