@@ -180,12 +180,17 @@ class _Run:
         if self.population.updates == 0 and math.isnan(self.history.losses[0, 0, 0]):
             self.record()
         self.save()
+        self._report()  # a sign of life before the first update, which may have to be compiled
+        warm = False
         while self.population.updates < self.config.updates:
             done = self.population.updates
             count = min(piece, int(stops[np.searchsorted(stops, done, side="right")]) - done)
             start = time.monotonic()
             self.engine.advance(self.population, self.replay, count, self.totals)
             seconds = time.monotonic() - start
+            if not warm:  # the rate leaves compilation out
+                warm, self.began = True, time.monotonic()
+                self.first_update = self.population.updates
             if count == piece:
                 piece = max(1, min(2 * piece, int(piece * slice_seconds / max(seconds, 1e-6))))
             if self.population.updates in stops:
@@ -245,8 +250,9 @@ class _Run:
         done, total = self.population.updates, self.config.updates
         seconds = time.monotonic() - self.began
         living = int(self.population.alive().sum())
-        rate = (done - self.first_update) * len(self.population) / seconds
-        left = (total - done) * len(self.population) / rate if rate > 0 else math.nan
+        updates = done - self.first_update
+        rate = updates * len(self.population) / seconds if updates else math.nan
+        left = (total - done) * len(self.population) / rate
         self.watch.progress(Progress(done, total, living, rate, left))
 
 

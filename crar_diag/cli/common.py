@@ -138,9 +138,13 @@ class ProgressLine:
         share = progress.updates / progress.total
         text = (
             f"{share:4.0%}  {progress.updates:,} of {progress.total:,} updates, "
-            f"{progress.members} members, {rate(progress.rate)} agent-updates/s, "
-            f"{duration(progress.seconds_left)} left"
+            f"{progress.members} members, "
         )
+        if math.isnan(progress.rate):
+            text += "preparing"
+        else:
+            left = duration(progress.seconds_left)
+            text += f"{rate(progress.rate)} agent-updates/s, {left} left"
         # A line that a narrow terminal wraps could not be written over: the bar gives way first.
         columns = _columns() - 1
         width = min(30, columns - len(text) - 3)

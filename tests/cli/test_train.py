@@ -88,11 +88,16 @@ def test_progress_goes_to_a_terminal_with_rate_and_time_left(cli, tmp_path, monk
     assert answer.json["members"]  # standard output has the JSON object and nothing else
     frames = wide.removesuffix("\r\n").split("\r")[1:]
     pattern = (
-        r"\[(#*) *\] +(\d+)%  (\d+) of 50 updates, 2 members, [\d,.]+ agent-updates/s, "
-        r"\d+ s left\x1b\[K"
+        r"\[(#*) *\] +(\d+)%  (\d+) of 50 updates, 2 members, "
+        r"(?:(preparing)|[\d,.]+ agent-updates/s, \d+ s left)\x1b\[K"
     )
     shown = [re.fullmatch(pattern, frame) for frame in frames]
     assert all(shown), frames
+    # No rate before the first updates are done and what they need is compiled.
+    prepared = [match[4] == "preparing" for match in shown]
+    assert prepared == sorted(prepared, reverse=True)
+    assert prepared[0]
+    assert not prepared[-1]
     done = [int(match[3]) for match in shown]
     assert done == sorted(set(done))
     assert done[-1] == 50
