@@ -77,7 +77,8 @@ def at_random_moments(config: TrainConfig, folder: Path) -> list[int]:
         os.close(writer)
         done = 0
         while done < target:
-            done = int.from_bytes(os.read(reader, 8), "little") or config.updates
+            word = os.read(reader, 8)  # nothing once the child has ended
+            done = int.from_bytes(word, "little") if word else config.updates
         time.sleep(rng.uniform(0.0, 0.05))
         os.kill(child, signal.SIGKILL)
         if killed(child):
