@@ -83,7 +83,7 @@ def assess(
         paths: checkpoint files.
         domain: how the agents see the task; None for the domain that each was trained in.
         play: how the score is measured.
-        seed: of the mazes and of the exploration; every agent plays the same ones.
+        seed: of the stream from which every agent draws its mazes and its exploration.
         device: where to compute.
 
     Raises:

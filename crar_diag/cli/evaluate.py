@@ -40,7 +40,7 @@ def command(
         int | None,
         typer.Option("--episodes", min=1, help="Play so many whole episodes instead."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the mazes played.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of mazes and exploration.")] = 0,
     device: common.DeviceOption = "auto",
     threads: common.ThreadsOption = None,
     as_json: common.JsonOption = False,
