@@ -71,17 +71,15 @@ class SimpleMazeProbe:
 
     def read(self, population: Parameters) -> Reading:
         """Return losses and embedding of every member."""
-        each = [
-            exact_evaluation(self._architecture, one, self._observer, self._settings)
-            for one in _one_by_one(population)
-        ]
-        losses = np.array([[found.losses[name][0] for name in LOSSES] for found in each])
-        embedding = np.concatenate([found.embedding for found in each])
-        predictions = [
-            _predict(self._architecture, one, torch.from_numpy(states))
-            for one, states in zip(_one_by_one(population), embedding, strict=True)
-        ]
-        return Reading(losses, np.zeros_like(losses), embedding, np.stack(predictions))
+        values, embedding, predictions = [], [], []
+        for one in _one_by_one(population):
+            found = exact_evaluation(self._architecture, one, self._observer, self._settings)
+            values.append([found.losses[name][0] for name in LOSSES])
+            embedding.append(found.embedding[0])
+            states = torch.from_numpy(found.embedding[0])
+            predictions.append(_predict(self._architecture, one, states))
+        losses = np.array(values)
+        return Reading(losses, np.zeros_like(losses), np.stack(embedding), np.stack(predictions))
 
     def score(self, population: Parameters, rngs: Sequence[np.random.Generator]) -> np.ndarray:
         """Refuse: the simple maze has no reward.

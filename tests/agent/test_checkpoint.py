@@ -1,5 +1,4 @@
 import hashlib
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,16 +17,6 @@ from crar_diag.agent.checkpoint import (
 from crar_diag.agent.sealing import CHECKPOINT, MAX_HEADER_BYTES, seal
 from crar_diag.errors import CrarDiagError, InputError
 from tests.agent.small_agents import json_values, metadata, parameters, refused, same, sealed
-
-
-@pytest.fixture(scope="module")
-def content() -> bytes:
-    return to_bytes(Checkpoint(parameters(), metadata()))
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("fuzz") / "agent.safetensors"
 
 
 def test_what_is_saved_is_loaded(tmp_path):

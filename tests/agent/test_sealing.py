@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crar_diag.agent.checkpoint import Checkpoint, load, to_bytes
+from crar_diag.agent.checkpoint import Checkpoint, load
 from crar_diag.agent.sealing import (
     MAX_HEADER_BYTES,
     RESUME_STATE,
@@ -31,16 +31,6 @@ from tests.agent.small_agents import (
     same,
     sealed,
 )
-
-
-@pytest.fixture(scope="module")
-def content() -> bytes:
-    return to_bytes(Checkpoint(parameters(), metadata()))
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("fuzz") / "agent.safetensors"
 
 
 def test_the_header_has_one_entry_of_canonical_json_with_the_digest_of_everything(content):
