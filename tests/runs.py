@@ -77,6 +77,25 @@ def assert_same_run(first: Path, second: Path) -> None:
                 np.testing.assert_array_equal(variable, other[name], err_msg=f"{group}/{name}")
 
 
+def recorded(folder: Path) -> int:
+    """Return the last update that a run's history on disk tells of; -1 where there is no history.
+
+    It tells of all records up to there and of none after them.
+    """
+    if not (folder / "history.h5").exists():
+        return -1
+    history = read_history(folder / "history.h5")
+    told = np.isfinite(history["embedding"].embedding).all(["member", "picture", "coordinate"])
+    last = int(told.time[told].max())
+    for group, dataset in history.items():
+        for name, variable in dataset.data_vars.items():
+            step = "epoch" if "epoch" in variable.dims else "time"
+            if name != "score":
+                there = np.isfinite(variable).all([dim for dim in variable.dims if dim != step])
+                assert (there == (variable[step] <= last)).all(), f"{group}/{name}"
+    return last
+
+
 def save_agent(path: Path, config: TrainConfig, seed: int = 0, **changes: object) -> Path:
     """Write the untrained agent of a seed as a checkpoint; `changes` replace its metadata."""
     architecture = architecture_for(config.environment, config.observation)

@@ -2,11 +2,13 @@
 
     run.toml                     the resolved configuration, written first
     <name>-seed<S>.safetensors   one checkpoint a member
-    history.h5                   losses and scores over the updates
+    history.h5                   losses and scores over the updates, NaN where still to come
     resume.safetensors           what a killed run needs to go on as if nothing had happened
     .lock                        held while a process writes here
 
-Everything is written atomically. A folder without `run.toml` is either fresh or not ours.
+Everything is written atomically. While the run goes on, its state and then its history are written
+again and again: whoever looks in between finds a whole history, of the state's updates at most. A
+folder without `run.toml` is either fresh or not ours.
 """
 
 import hashlib
@@ -159,6 +161,14 @@ class RunFolder(Run):
             "counters": dict(counters),
         }
         write_atomically(self._resume_path, seal(tensors, document, RESUME_STATE))
+
+    def drop_history(self) -> None:
+        """Remove the history, if there is one: before a run begins anew.
+
+        Raises:
+            StorageError: the file system refused.
+        """
+        remove(self.history_path)
 
     def drop_resume(self) -> None:
         """Remove the resume state, once every member's checkpoint is written.

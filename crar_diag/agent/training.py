@@ -76,8 +76,8 @@ class Watch:
         progress: called about twice a second.
         recorded: called after every record with the history and the record's position in `times`.
         stop: asked about twice a second; True saves and raises `RunInterruptedError`.
-        save_every: seconds of training between two saves of the state; more where saving itself
-            takes long.
+        save_every: seconds of training between two saves of the state and the history; more where
+            saving itself takes long.
     """
 
     progress: Callable[[Progress], None] = lambda progress: None
@@ -111,6 +111,7 @@ class _Run:
         self.totals = LossTotals.zeros(len(config.seeds))
         self.began = self.epoch_began = self.saved_at = time.monotonic()
         self.save_took = 0.0
+        self.unwritten = True  # whether the history has records that its file lacks
         self.first_update = 0
         self.epoch_seconds = 0.0
 
@@ -118,6 +119,9 @@ class _Run:
         """Go on from the folder's resume state, if there is one."""
         saved = self.folder.read_resume()
         if saved is None:
+            # A member's checkpoint, or the state itself, was deleted: all is trained again, and a
+            # history of the end would be ahead of it.
+            self.folder.drop_history()
             return
         tensors, counters = saved
         self.population.restore(tensors)
@@ -128,7 +132,11 @@ class _Run:
         self.first_update = self.population.updates
 
     def save(self) -> None:
-        """Write the resume state."""
+        """Write the resume state, and after it the history, if it has new records.
+
+        In this order: whenever the process is killed, the history on disk tells of nothing that a
+        resumed run has still before it.
+        """
         start = time.monotonic()
         tensors = {
             **{name: t.cpu() for name, t in self.population.state().items()},
@@ -138,6 +146,11 @@ class _Run:
         }
         seconds = self.epoch_seconds + start - self.epoch_began
         self.folder.write_resume(tensors, {"epoch_seconds": seconds})
+        if self.unwritten:  # between two records the file would come out the same
+            task = ("name", "environment", "observation", "domain")
+            about = {key: getattr(self.config, key) for key in task}
+            write_history(self.history, self.folder.history_path, about)
+            self.unwritten = False
         self.saved_at = time.monotonic()
         self.save_took = self.saved_at - start
 
@@ -154,6 +167,7 @@ class _Run:
         epoch = int(np.searchsorted(history.epochs, done))
         if epoch < len(history.epochs) and history.epochs[epoch] == done:
             self._end_epoch(epoch)
+        self.unwritten = True
         self.watch.recorded(history, at)
 
     def _end_epoch(self, epoch: int) -> None:
@@ -209,9 +223,6 @@ class _Run:
     def finish(self) -> RunResult:
         """Write the history and the checkpoints, and drop the resume state."""
         self.save()
-        task = ("name", "environment", "observation", "domain")
-        about = {key: getattr(self.config, key) for key in task}
-        write_history(self.history, self.folder.history_path, about)
         names, versions = self.population.agents(), library_versions()
         diverged = {
             seed: int(at)

@@ -7,7 +7,8 @@ work at once, while a fresh process would spend its first seconds importing.
 
 For each of the two functions below, FOLDER has a folder of that name with a `config.toml`, and gets
 the runs `peaceful` and `killed` beside it. Prints one JSON object: by the function's name how many
-updates were saved after each kill, and the memory that this process took.
+updates were saved after each kill and how many the history told of, and the memory that this
+process took.
 """
 
 import json
@@ -28,6 +29,7 @@ from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.config_sources import from_toml
 from crar_diag.agent.runfolder import read_run
 from crar_diag.agent.training import Watch, train
+from tests.runs import recorded
 
 # What Python announces before it changes or opens a file.
 CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.truncate"}
@@ -55,14 +57,14 @@ def killed(child: int) -> bool:
     return False
 
 
-def saved(folder: Path) -> int:
-    """Return how many updates a killed run has saved."""
+def found_in(folder: Path) -> tuple[int, int]:
+    """Return how many updates a killed run has saved, and how many its history tells of."""
     if not (folder / "run.toml").exists():
-        return 0
-    return read_run(folder, complete=False).updates_done
+        return 0, -1
+    return read_run(folder, complete=False).updates_done, recorded(folder)
 
 
-def at_random_moments(config: TrainConfig, folder: Path) -> list[int]:
+def at_random_moments(config: TrainConfig, folder: Path) -> list[tuple[int, int]]:
     """Kill when the child reports a random number of updates, and a random while later."""
     rng = random.Random(0)
     targets = [0, *sorted(rng.sample(range(1, config.updates * 9 // 10), 6))]
@@ -82,13 +84,13 @@ def at_random_moments(config: TrainConfig, folder: Path) -> list[int]:
         time.sleep(rng.uniform(0.0, 0.05))
         os.kill(child, signal.SIGKILL)
         if killed(child):
-            found.append(saved(folder))
+            found.append(found_in(folder))
         os.close(reader)
     assert not killed(attempt(lambda: train(config, folder, resume=True)))
     return found
 
 
-def before_every_change(config: TrainConfig, folder: Path) -> list[int]:
+def before_every_change(config: TrainConfig, folder: Path) -> list[tuple[int, int]]:
     """Kill the n-th child just before the n-th change that it makes to the run's folder."""
 
     def work(last: int) -> None:
@@ -106,7 +108,7 @@ def before_every_change(config: TrainConfig, folder: Path) -> list[int]:
 
     found = []
     while killed(attempt(lambda: work(len(found) + 1))):
-        found.append(saved(folder))
+        found.append(found_in(folder))
     return found
 
 

@@ -27,7 +27,7 @@ from crar_diag.agent.engine import LossTotals, ReferenceEngine
 from crar_diag.agent.evaluation import evaluate_labyrinth
 from crar_diag.agent.forecast import plan
 from crar_diag.agent.fused.engine import FusedEngine
-from crar_diag.agent.history import read_history
+from crar_diag.agent.history import read_history, record_times
 from crar_diag.agent.loading import load_agent
 from crar_diag.agent.loss_evaluation import exact_evaluation
 from crar_diag.agent.losses import LossSettings
@@ -39,7 +39,14 @@ from crar_diag.agent.versions import library_versions
 from crar_diag.envs.data import gather
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError, StorageError
-from tests.runs import assert_same_run, content, files_up_to, labyrinth_config, maze_config
+from tests.runs import (
+    assert_same_run,
+    content,
+    files_up_to,
+    labyrinth_config,
+    maze_config,
+    recorded,
+)
 
 ROOT = Path(__file__).parents[2]
 MAZE = maze_config("0:3", 50)
@@ -353,29 +360,38 @@ def under_fire(tmp_path_factory) -> tuple[Path, dict]:
 def test_killed_again_and_again_a_run_ends_as_if_nothing_had_happened(under_fire, how):
     folder, answer = under_fire
     assert_same_run(folder / how / "peaceful", folder / how / "killed")
-    saved = answer[how]
+    saved, told = (list(column) for column in zip(*answer[how], strict=True))
     assert saved == sorted(saved)  # nothing that was saved is lost
+    assert told == sorted(told)
+    # The history was written with the state, or the kill came between the two.
+    times = [-1, *record_times(UNDER_FIRE[how].updates, UNDER_FIRE[how].updates_per_epoch)]
+    for updates, last in answer[how]:
+        assert last <= updates
+        assert last in times
     if how == "at_random_moments":
         assert len(saved) >= 5
         assert len({updates for updates in saved if 0 < updates < 700}) >= 3
+        assert len({updates for updates in told if 0 < updates < 700}) >= 2
     else:
         assert len(saved) > 20
         assert set(saved) == {0, 1, 2}
+        assert {(0, -1), (0, 0), (1, 0), (2, 1), (2, 2)} <= set(map(tuple, answer[how]))
 
 
-def go_on_until_done(config: TrainConfig, folder: Path, stop, **options) -> int:
-    """Resume a run until it ends; return how often it was stopped."""
+def go_on_until_done(config: TrainConfig, folder: Path, stop, look=lambda updates: None) -> int:
+    """Resume a run until it ends, looking at it in between; return how often it was stopped."""
     for stops in range(1000):
         done = read_run(folder, complete=False).updates_done if folder.exists() else 0
         stopped = None
         try:
-            train(config, folder, resume=True, watch=Watch(stop=stop, save_every=0.0), **options)
+            train(config, folder, resume=True, watch=Watch(stop=stop, save_every=0.0))
         except RunInterruptedError as error:
             stopped = error
         if stopped is None:
             return stops
         now = read_run(folder, complete=False).updates_done
         assert now > done
+        look(now)
         assert stopped.exit_code == 130
         assert str(stopped) == (
             f"stopped after {now} of {config.updates} updates; the state is saved in '{folder}', "
@@ -386,8 +402,13 @@ def go_on_until_done(config: TrainConfig, folder: Path, stop, **options) -> int:
 
 def test_stopped_after_every_update_a_run_ends_as_if_nothing_had_happened(tmp_path):
     config = maze_config("0:2", 12, "updates_per_epoch=5")
+    times = record_times(12, 5)
+
+    def look(updates: int) -> None:
+        assert recorded(tmp_path / "cut") == times[times <= updates][-1]
+
     train(config, tmp_path / "whole")
-    assert go_on_until_done(config, tmp_path / "cut", lambda: True) == 12
+    assert go_on_until_done(config, tmp_path / "cut", lambda: True, look) == 12
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
@@ -424,10 +445,38 @@ def test_a_finished_run_is_left_alone_and_tells_its_result_again(tmp_path):
 
 
 def test_a_checkpoint_that_was_deleted_is_made_again(maze_run, tmp_path):
-    train(MAZE, tmp_path / "run")
-    (tmp_path / "run" / "base-seed1.safetensors").unlink()
-    train(None, tmp_path / "run", resume=True)
-    assert_same_run(maze_run, tmp_path / "run")
+    folder = tmp_path / "run"
+    train(MAZE, folder)
+    (folder / "base-seed1.safetensors").unlink()
+    told = []
+    watch = Watch(recorded=lambda history, position: told.append(recorded(folder)))
+    train(None, folder, resume=True, watch=watch)
+    assert told[0] == -1  # the history of the end is not ahead of a run that begins anew
+    assert_same_run(maze_run, folder)
+
+
+def test_the_history_is_written_with_the_state_and_only_where_it_has_new_records(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(training, "_SAVE_SHARE", math.inf)
+    write_resume, write_history = training.RunFolder.write_resume, training.write_history
+    written = []
+
+    def write_state(*arguments: object) -> None:
+        write_resume(*arguments)
+        written.append("state")
+
+    def write_record(*arguments: object) -> None:
+        write_history(*arguments)
+        written.append(recorded(tmp_path / "run"))
+
+    monkeypatch.setattr(training.RunFolder, "write_resume", write_state)
+    monkeypatch.setattr(training, "write_history", write_record)
+    config = maze_config("0", 7, "updates_per_epoch=4")
+    train(config, tmp_path / "run", watch=Watch(save_every=0.0))
+    # A save at the start, one after each update, and one at the end.
+    s = "state"
+    assert written == [s, 0, s, 1, s, 2, s, s, 4, s, 5, s, s, 7, s]
 
 
 class Clock:
@@ -575,23 +624,26 @@ def test_a_disk_that_is_full_leaves_a_run_that_goes_on(maze_run, tmp_path, monke
     with files_up_to(10_000):
         refuses_to_write(MAZE, folder, "resume.safetensors", watch=Watch(save_every=0.0))
     assert content(folder) == state
-    assert read_run(folder, complete=False).updates_done == 1
+    assert (read_run(folder, complete=False).updates_done, recorded(folder)) == (1, 1)
 
-    for module, function, name in [
-        (training, "write_history", "history.h5"),
-        (training.checkpoint, "save", "base-seed0.safetensors"),
+    def limited(real):
+        def write(*arguments: object) -> None:
+            if read_run(folder, complete=False).updates_done > 1:
+                with files_up_to(10_000):
+                    real(*arguments)
+
+        return write
+
+    for module, function, name, told in [
+        (training, "write_history", "history.h5", 1),
+        (training.checkpoint, "save", "base-seed0.safetensors", 50),
     ]:
-        real = getattr(module, function)
-
-        def limited(*arguments: object, real=real) -> None:
-            with files_up_to(10_000):
-                real(*arguments)
-
         with monkeypatch.context() as patch:
-            patch.setattr(module, function, limited)
+            patch.setattr(module, function, limited(getattr(module, function)))
             refuses_to_write(MAZE, folder, name)
         assert not read_run(folder, complete=False).finished
         assert read_run(folder, complete=False).updates_done == 50
+        assert recorded(folder) == told
     train(None, folder, resume=True)
     assert_same_run(maze_run, folder)
 

@@ -72,7 +72,7 @@ def test_a_run_that_was_interrupted(cli, tmp_path):
     found = cli("info", tmp_path, "--json").json
     assert found["finished"] is False
     assert found["updates_done"] == 3
-    assert (found["members"], found["missing"], found["history"]) == ({}, [0, 1], False)
+    assert (found["members"], found["missing"], found["history"]) == ({}, [0, 1], True)
     assert "missing: 0, 1" in cli("info", tmp_path).out.splitlines()
 
 
