@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def board(folder: Path | None) -> Iterator[Callable[["History", int], None]]:
+def board(folder: Path | None, resume: bool) -> Iterator[Callable[["History", int], None]]:
     """Yield what writes a record of a history to TensorBoard; nothing where `folder` is None.
 
     Its folder is made with the first record, when the run itself has begun.
+
+    Args:
+        folder: where the logs go, one folder a run.
+        resume: the run goes on in its folder. What was logged of updates that it does anew is
+            purged from there: a process that is killed logs more than it saves.
 
     Raises:
         InputError: TensorBoard is not installed, or the path cannot become a folder.
@@ -37,7 +42,10 @@ def board(folder: Path | None) -> Iterator[Callable[["History", int], None]]:
     def write(history: "History", position: int) -> None:
         nonlocal writer
         try:
-            writer = writer or SummaryWriter(str(folder))
+            if writer is None:
+                # Not in a fresh run: a purge would hide other runs' points in the same folder too.
+                purge_step = int(history.times[position]) if resume else None
+                writer = SummaryWriter(str(folder), purge_step=purge_step)
             _write(writer, history, position)
         except OSError as error:
             why = error.strerror or error

@@ -63,7 +63,9 @@ def command(
     ] = False,
     tensorboard: Annotated[
         Path | None,
-        typer.Option("--tensorboard", help="Also write TensorBoard logs to this folder."),
+        typer.Option(
+            "--tensorboard", help="Also write TensorBoard logs to this folder, one a run."
+        ),
     ] = None,
     device: common.DeviceOption = "auto",
     threads: common.ThreadsOption = None,
@@ -109,7 +111,7 @@ def _run(
 
     where = common.choose_device(device, threads)
     line = common.ProgressLine()
-    with common.stoppable() as stop, board(tensorboard) as recorded:
+    with common.stoppable() as stop, board(tensorboard, resume) as recorded:
         try:
             watch = Watch(progress=line, recorded=recorded, stop=stop.is_set)
             return train(config, out, resume=resume, device=where, threads=threads, watch=watch)

@@ -520,6 +520,21 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     }
 
 
+def recorded_losses(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard should have of a run, by its history."""
+    records = read_history(folder / "history.h5")["evaluation"]
+    return {
+        f"{loss}/seed{seed}": [
+            (int(time), float(np.float32(value)))
+            for time, value in zip(
+                records.time, records.expected_loss.sel(loss=loss, member=seed).values, strict=True
+            )
+        ]
+        for loss in LOSSES
+        for seed in records.member.values.tolist()
+    }
+
+
 def test_tensorboard_gets_every_recorded_loss(cli, tmp_path):
     logs = tmp_path / "deep" / "logs"
     answer = cli(*RUN, "--out", tmp_path / "run", "--tensorboard", logs, "--json")
@@ -527,15 +542,45 @@ def test_tensorboard_gets_every_recorded_loss(cli, tmp_path):
     assert answer.json
     found = scalars(logs)
     assert found.keys() == {f"{loss}/seed{seed}" for loss in LOSSES for seed in (0, 1)}
-    records = read_history(tmp_path / "run" / "history.h5")["evaluation"]
-    for loss in LOSSES:
-        for seed in (0, 1):
-            values = records.expected_loss.sel(loss=loss, member=seed).values
-            expected = [
-                (int(time), float(np.float32(value)))
-                for time, value in zip(records.time, values, strict=True)
-            ]
-            assert found[f"{loss}/seed{seed}"] == expected
+    assert found == recorded_losses(tmp_path / "run")
+
+
+@pytest.mark.parametrize("saves", [0, 1])
+def test_tensorboard_gets_every_loss_once_however_often_the_run_is_killed(
+    cli, tmp_path, monkeypatch, saves
+):
+    run, logs = tmp_path / "run", tmp_path / "logs"
+    write, last = (
+        training.RunFolder.write_resume,
+        [0] if saves == 0 else [0, 1, 2, 5, 10, 20, 40, 50],
+    )
+
+    for _ in range(3):
+        left = iter(range(saves))
+
+        def killed(*arguments: object, left=left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            write(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training.RunFolder, "write_resume", killed)
+            assert cli(*RUN, "--resume", "--out", run, "--tensorboard", logs).code == 130
+        # Logged, but not saved.
+        assert [step for step, _ in scalars(logs)["q/seed0"]] == last
+    assert cli("train", "--resume", "--out", run, "--tensorboard", logs).code == 0
+    assert scalars(logs) == recorded_losses(run)
+    assert cli("train", "--resume", "--out", run, "--tensorboard", logs).code == 0
+    assert scalars(logs) == recorded_losses(run)
+
+
+def test_a_fresh_run_leaves_the_points_of_another_one_in_its_logs(cli, tmp_path):
+    logs = tmp_path / "logs"
+    for seed in (0, 1):
+        out = tmp_path / f"run{seed}"
+        small = [*SMALL, "--seed", seed, "--updates", 2]
+        assert cli(*small, "--out", out, "--tensorboard", logs).code == 0
+    assert scalars(logs) == recorded_losses(tmp_path / "run0") | recorded_losses(tmp_path / "run1")
 
 
 def test_tensorboard_gets_the_labyrinths_scores(cli, tmp_path, labyrinth_run):
