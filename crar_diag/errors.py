@@ -8,10 +8,21 @@ from typing import Any
 class CrarDiagError(Exception):
     """Base of every error that this package raises on purpose.
 
-    The message is one sentence that names the file or option, what was expected and what was found.
+    The message is one sentence that names the file or argument, what was expected and what was
+    found.
+
+    Args:
+        message: the sentence.
+        arguments: the arguments of the caller's that the sentence is about or says to change. A
+            program whose users know them by other names tells those besides: `crar-diag` adds
+            `(--resume)` for `resume`.
     """
 
     exit_code = 1
+
+    def __init__(self, message: str, *, arguments: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.arguments = tuple(arguments)
 
 
 class InputError(CrarDiagError):

@@ -87,23 +87,27 @@ def assess(
         device: where to compute.
 
     Raises:
-        InputError: a file or the domain will not do, or options of the score are given for agents
-            whose task has none.
+        InputError: a file or the domain will not do, or `play` is given for agents whose task has
+            no score.
     """
     play = play or Play()
     agents = load_agents(paths)
     rewarded = [a for a in agents if a.metadata.environment == LABYRINTH]
     if not rewarded:
-        given = [f"--{name}" for name, value in asdict(play).items() if value is not None]
+        given = [name for name, value in asdict(play).items() if value is not None]
         if given:
             raise InputError(
                 f"{given[0]} belongs to the score, which the simple maze does not have: it has no "
-                "reward"
+                "reward",
+                arguments=given[:1],
             )
     if domain is not None:
         get_domain(domain)
     if play.steps is not None and play.episodes is not None:
-        raise InputError("--steps and --episodes exclude each other: give one of them")
+        raise InputError(
+            "steps and episodes exclude each other: give one of them",
+            arguments=["steps", "episodes"],
+        )
     return [_assess(agent, domain, play, seed, torch.device(device)) for agent in agents]
 
 

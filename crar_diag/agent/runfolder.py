@@ -250,8 +250,9 @@ def choose_config(path: Path, config: TrainConfig | None, resume: bool) -> Train
         return config
     if not resume:
         raise InputError(
-            f"run folder '{path}' already holds a run: use --resume to go on with it, or choose "
-            "another folder"
+            f"run folder '{path}' already holds a run: choose another folder, or resume it to go "
+            "on",
+            arguments=["resume"],
         )
     stored = _stored_config(path)
     if config is not None and config != stored:

@@ -214,7 +214,8 @@ class _Run:
                 self.save()
                 raise RunInterruptedError(
                     f"stopped after {self.population.updates} of {self.config.updates} updates; "
-                    f"the state is saved in '{self.folder.path}', go on with --resume"
+                    f"the state is saved in '{self.folder.path}': resume it to go on",
+                    arguments=["resume"],
                 )
             pause = max(self.watch.save_every, self.save_took / _SAVE_SHARE)
             if time.monotonic() - self.saved_at > pause:

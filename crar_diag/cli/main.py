@@ -60,7 +60,7 @@ def main() -> None:
     try:
         code = app(prog_name="crar-diag", standalone_mode=False) or 0
     except CrarDiagError as error:
-        _fail(str(error), error.exit_code)
+        _fail(_with_options(error), error.exit_code)
     except _UsageError as error:
         _fail(_sentence(error), 2)
     except (KeyboardInterrupt, typer.Abort):
@@ -78,6 +78,12 @@ def _fail(sentence: str, code: int) -> NoReturn:
     if sentence:
         typer.echo(f"crar-diag: {sentence}", err=True)
     sys.exit(code)
+
+
+def _with_options(error: CrarDiagError) -> str:
+    """Return the library's sentence, and what its arguments are called here."""
+    options = ["--" + name.replace("_", "-") for name in error.arguments]
+    return f"{error} ({', '.join(options)})" if options else str(error)
 
 
 def _sentence(error: Exception) -> str:

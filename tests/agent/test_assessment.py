@@ -153,13 +153,16 @@ def test_what_is_found_is_plain_json(maze):
     ("option", "value"), [("depth", 0), ("epsilon", 0.0), ("steps", 1), ("episodes", 1)]
 )
 def test_options_of_the_score_are_refused_where_there_is_none(maze, option, value):
-    with pytest.raises(InputError, match=f"^--{option} belongs to the score, which the simple maz"):
+    expected = f"^{option} belongs to the score, which the simple maze does not have"
+    with pytest.raises(InputError, match=expected) as caught:
         assess([maze, maze], play=Play(**{option: value}))
+    assert caught.value.arguments == (option,)
 
 
 def test_wrong_choices_are_refused(maze, labyrinth, tmp_path):
-    with pytest.raises(InputError, match="--steps and --episodes exclude each other"):
+    with pytest.raises(InputError, match=r"^steps and episodes exclude each other") as caught:
         assess([labyrinth], play=Play(steps=1, episodes=1))
+    assert caught.value.arguments == ("steps", "episodes")
     with pytest.raises(InputError, match=r"^unknown domain 'invers' \(did you mean 'inverse'\?\)$"):
         assess([maze], "invers")
     with pytest.raises(InputError, match="at least one checkpoint"):

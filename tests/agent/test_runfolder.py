@@ -91,7 +91,7 @@ def test_folders_that_are_not_a_runs_are_refused_and_left_alone(tmp_path):
         refused("must be new, empty or a run's, found 'thesis.tex' in it", path, CONFIG, resume)
     refused("found 'thesis.tex' in it", path, None, True)
     (path / "run.toml").write_text("updates = 3\n")
-    refused("already holds a run: use --resume", path)
+    refused("already holds a run: choose another folder, or resume it to go on$", path)
     refused("run.toml: environment is missing$", path, None, True)
     (path / "run.toml").write_text("updates = \n")
     refused("is not valid TOML", path, None, True)
@@ -114,8 +114,9 @@ def test_resuming_with_another_configuration_names_the_first_difference(tmp_path
     (path / ".lock").unlink()
     refused(r"optimizer.rho = 0.9, to be resumed with optimizer.rho = 0.8", path, nearly, True)
     (path / ".lock").touch()
-    with pytest.raises(InputError, match="use --resume"), RunFolder.open(path, CONFIG):
+    with pytest.raises(InputError, match="resume it") as caught, RunFolder.open(path, CONFIG):
         pass
+    assert caught.value.arguments == ("resume",)
 
 
 def test_a_second_process_is_kept_out_until_the_first_is_killed(tmp_path):

@@ -394,9 +394,10 @@ def go_on_until_done(config: TrainConfig, folder: Path, stop, look=lambda update
         look(now)
         assert stopped.exit_code == 130
         assert str(stopped) == (
-            f"stopped after {now} of {config.updates} updates; the state is saved in '{folder}', "
-            "go on with --resume"
+            f"stopped after {now} of {config.updates} updates; the state is saved in '{folder}': "
+            "resume it to go on"
         )
+        assert stopped.arguments == ("resume",)
     raise AssertionError("the run does not end")
 
 

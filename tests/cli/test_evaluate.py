@@ -135,11 +135,20 @@ def test_wrong_files_and_options_are_one_sentence(cli, files, as_json):
         (["missing/run.toml"], r"run.toml' is not one of crar-diag's"),
         (["begun/resume.safetensors"], r"resume.safetensors' is not one of crar-diag's"),
         (["maze.safetensors", "--domain", "invers"], r"domain 'invers' \(did you mean 'inverse'"),
-        (["maze.safetensors", "--depth", "0"], r"^--depth belongs to the score, which the simple"),
-        (["maze.safetensors", "--epsilon", "0"], r"^--epsilon belongs to the score, which the"),
-        (["maze.safetensors", "--steps", "5"], r"^--steps belongs to the score, which the simple"),
-        (["maze.safetensors", "--episodes", "5"], r"^--episodes belongs to the score, which the"),
-        (["labyrinth.safetensors", "--steps", "5", "--episodes", "2"], r"exclude each other"),
+        (["maze.safetensors", "--depth", "0"], r"^depth belongs to the score, .* \(--depth\)$"),
+        (
+            ["maze.safetensors", "--epsilon", "0"],
+            r"^epsilon belongs to the score, .* \(--epsilon\)$",
+        ),
+        (["maze.safetensors", "--steps", "5"], r"^steps belongs to the score, .* \(--steps\)$"),
+        (
+            ["maze.safetensors", "--episodes", "5"],
+            r"^episodes belongs to the score, .* \(--episodes\)$",
+        ),
+        (
+            ["labyrinth.safetensors", "--steps", "5", "--episodes", "2"],
+            r"^steps and episodes exclude each other: .* \(--steps, --episodes\)$",
+        ),
         (["maze.safetensors", "--device", "tpu"], r"^--device: unknown device 'tpu'"),
         (["maze.safetensors", "--seed", "-1"], r"^invalid value for '--seed'.*, found '-1'$"),
     ]

@@ -11,6 +11,7 @@ import typer
 from crar_diag.cli import common
 from crar_diag.cli import main as main_module
 from crar_diag.cli.main import app
+from crar_diag.errors import InputError
 from crar_diag.version import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -150,6 +151,23 @@ def test_what_the_system_refuses_is_one_sentence(cli, monkeypatch, error, code, 
     monkeypatch.setattr(common, "is_folder", fail)
     answer = cli("info", "x")
     assert (answer.code, answer.sentence) == (code, sentence)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "that will not do"),
+        (["resume"], "that will not do (--resume)"),
+        (["learning_rate", "steps"], "that will not do (--learning-rate, --steps)"),
+    ],
+)
+def test_the_librarys_arguments_are_named_as_options(cli, monkeypatch, arguments, sentence):
+    def refuse(*_: object) -> None:
+        raise InputError("that will not do", arguments=arguments)
+
+    monkeypatch.setattr(common, "is_folder", refuse)
+    answer = cli("info", "x")
+    assert (answer.code, answer.sentence) == (2, sentence)
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("a bug"), ValueError("x")])

@@ -346,8 +346,13 @@ def test_wrong_input_is_one_sentence_and_nothing_is_written(
         ("mine", [], 2, r"^run folder 'mine' must be new, empty or a run's, found 'thesis.tex' in"),
         ("mine", ["--resume"], 2, r"found 'thesis.tex' in it and no run.toml$"),
         ("mine", ["--dry-run"], 2, r"found 'thesis.tex' in it and no run.toml$"),
-        ("run", [], 2, r"^run folder 'run' already holds a run: use --resume to go on with it"),
-        ("run", ["--dry-run"], 2, r"^run folder 'run' already holds a run: use --resume to go on"),
+        (
+            "run",
+            [],
+            2,
+            r"^run folder 'run' already holds a run: .* resume it to go on \(--resume\)$",
+        ),
+        ("run", ["--dry-run"], 2, r"already holds a run: .*, or resume it to go on \(--resume\)$"),
         (
             "run",
             ["--resume", "--updates", "60"],
@@ -448,7 +453,7 @@ def test_ctrl_c_saves_and_a_second_process_is_kept_out(cli, tmp_path):
     assert printed == ""
     stopped = re.fullmatch(
         r"crar-diag: stopped after (\d+) of 400 updates; the state is saved in "
-        rf"'{out}', go on with --resume\n",
+        rf"'{out}': resume it to go on \(--resume\)\n",
         said,
     )
     assert stopped, said
