@@ -1,7 +1,7 @@
 """What can be said of agents on their own: losses and score, in any visual domain of their task."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,16 @@ class Play:
         epsilon: share of random actions (0.1).
         steps: of the published score (200).
         episodes: play so many whole episodes instead, and average their returns.
+        episode_cap: steps after which an episode is cut off (50).
+        environments: in which the published score is measured side by side, and averaged (1).
     """
 
     depth: int | None = None
     epsilon: float | None = None
     steps: int | None = None
     episodes: int | None = None
+    episode_cap: int | None = None
+    environments: int | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ def assess(
     play: Play | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Assessment]:
     """Evaluate checkpoints, each on its own task.
 
@@ -85,12 +90,19 @@ def assess(
         play: how the score is measured.
         seed: of the stream from which every agent draws its mazes and its exploration.
         device: where to compute.
+        progress: called with the number of agents that are done and of all, 0 done included.
 
     Raises:
-        InputError: a file or the domain will not do, or `play` is given for agents whose task has
-            no score.
+        InputError: a file or the domain will not do, `play` contradicts itself, or is given for
+            agents whose task has no score.
     """
     play = play or Play()
+    for name in ("steps", "environments"):
+        if getattr(play, name) is not None and play.episodes is not None:
+            raise InputError(
+                f"{name} and episodes exclude each other: give one of them",
+                arguments=[name, "episodes"],
+            )
     agents = load_agents(paths)
     rewarded = [a for a in agents if a.metadata.environment == LABYRINTH]
     if not rewarded:
@@ -103,12 +115,12 @@ def assess(
             )
     if domain is not None:
         get_domain(domain)
-    if play.steps is not None and play.episodes is not None:
-        raise InputError(
-            "steps and episodes exclude each other: give one of them",
-            arguments=["steps", "episodes"],
-        )
-    return [_assess(agent, domain, play, seed, torch.device(device)) for agent in agents]
+    found: list[Assessment] = []
+    progress(0, len(agents))
+    for agent in agents:
+        found.append(_assess(agent, domain, play, seed, torch.device(device)))
+        progress(len(found), len(agents))
+    return found
 
 
 def settings_of(agent: Agent) -> LossSettings:
@@ -162,20 +174,20 @@ def _assess(
 def _score(
     agent: Agent, population: networks.Parameters, observer: Observer, play: Play, seed: int
 ) -> tuple[float, float | None]:
-    usual = EvaluationConfig()
     rngs: list[np.random.Generator] = [stream(seed, "evaluation")]
-    depth = usual.depth if play.depth is None else play.depth
-    epsilon = usual.epsilon if play.epsilon is None else play.epsilon
+    chosen = {name: value for name, value in asdict(play).items() if value is not None}
+    how = EvaluationConfig().model_copy(update=chosen)
     if play.episodes is None:
         found = evaluate_labyrinth(
             agent.architecture,
             population,
             observer,
             rngs,
-            depth=depth,
-            epsilon=epsilon,
-            steps=play.steps or usual.steps,
-            episode_cap=usual.episode_cap,
+            depth=how.depth,
+            epsilon=how.epsilon,
+            steps=how.steps,
+            episode_cap=how.episode_cap,
+            environments=how.environments,
         )
         mean, error = float(found.mean[0]), float(found.standard_error[0])
     else:
@@ -185,9 +197,9 @@ def _score(
             observer,
             rngs,
             episodes=play.episodes,
-            depth=depth,
-            epsilon=epsilon,
-            episode_cap=usual.episode_cap,
+            depth=how.depth,
+            epsilon=how.epsilon,
+            episode_cap=how.episode_cap,
         )
         mean, error = float(returns.mean[0]), float(returns.standard_error[0])
     return mean, None if math.isnan(error) else error

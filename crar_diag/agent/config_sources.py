@@ -64,6 +64,36 @@ def build_config(
     Raises:
         InputError: an unreadable file, an unknown key or name, or a value of the wrong kind.
     """
+    chosen, labels = collect(config_file, overrides)
+    given = {"environment": environment, **options}
+    explicit = {key: value for key, value in given.items() if value is not None}
+    for key, value in _dotted(explicit, _option_name).items():
+        chosen[key], labels[key] = value, _option_name(key)
+    start = chosen.get("environment")
+    if start is None:
+        raise InputError(
+            "no environment given: expected --env simple-maze or --env labyrinth, "
+            "or the key 'environment' in the configuration file"
+        )
+    base = flatten(preset(start, preset_name))
+    return _validate({**base, **chosen}, lambda key: labels.get(key, key))
+
+
+def collect(
+    config_file: Path | None, overrides: Mapping[str, Any] | Iterable[str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what a file holds and overrides that win over it, not validated yet.
+
+    Args:
+        config_file: as in `build_config`.
+        overrides: as in `build_config`.
+
+    Returns:
+        The values and, for messages, where each of them stands; both by dotted key.
+
+    Raises:
+        InputError: an unreadable file or an unknown key.
+    """
     chosen: dict[str, Any] = {}
     labels: dict[str, str] = {}
 
@@ -74,16 +104,7 @@ def build_config(
     if config_file is not None:
         add(parse_toml(read_text(config_file), str(config_file)), lambda k: f"{config_file}: {k}")
     add(_read_overrides(overrides), lambda key: f"--set {key}")
-    given = {"environment": environment, **options}
-    add({key: value for key, value in given.items() if value is not None}, _option_name)
-    start = chosen.get("environment")
-    if start is None:
-        raise InputError(
-            "no environment given: expected --env simple-maze or --env labyrinth, "
-            "or the key 'environment' in the configuration file"
-        )
-    base = flatten(preset(start, preset_name))
-    return _validate({**base, **chosen}, lambda key: labels.get(key, key))
+    return chosen, labels
 
 
 def _option_name(key: str) -> str:
@@ -206,12 +227,25 @@ def _validate(values: Mapping[str, Any], label: Callable[[str], str]) -> TrainCo
         config = TrainConfig.model_validate(nest(values))
     except ValidationError as error:
         raise InputError(describe_error(error, label)) from None
+    check_domain(config.domain, label("domain"))
+    return config
+
+
+def check_domain(name: str, label: str) -> None:
+    """Refuse a visual domain that is not registered.
+
+    Args:
+        name: of the domain.
+        label: where it stands.
+
+    Raises:
+        InputError: it is unknown.
+    """
     from crar_diag.envs.domains import domain_names  # late: imports numpy
 
-    if config.domain not in domain_names():
-        hint = did_you_mean(config.domain, domain_names())
-        raise InputError(f"{label('domain')} has the unknown value {show(config.domain)}{hint}")
-    return config
+    if name not in domain_names():
+        hint = did_you_mean(name, domain_names())
+        raise InputError(f"{label} has the unknown value {show(name)}{hint}")
 
 
 def _dotted(table: Mapping[str, Any], label: Callable[[str], str]) -> dict[str, Any]:

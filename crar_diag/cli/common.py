@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
@@ -17,8 +18,6 @@ from crar_diag.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
-
-    from crar_diag.agent.training import Progress
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
@@ -131,20 +130,30 @@ class ProgressLine:
         self._terminal = sys.stderr.isatty()
         self._begun = False
 
-    def __call__(self, progress: "Progress") -> None:
-        """Show where a run stands."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the line."""
+        if self._begun:
+            sys.stderr.write("\n")
+
+    def show(self, share: float, done: str, speed: float, unit: str, left: float) -> None:
+        """Write the line anew.
+
+        Args:
+            share: of the work, 0 to 1, that is done.
+            done: the same in words.
+            speed: how many units a second, NaN while that is not known.
+            unit: what is counted.
+            left: seconds.
+        """
         if not self._terminal:
             return
-        share = progress.updates / progress.total
-        text = (
-            f"{share:4.0%}  {progress.updates:,} of {progress.total:,} updates, "
-            f"{progress.members} members, "
-        )
-        if math.isnan(progress.rate):
-            text += "preparing"
-        else:
-            left = duration(progress.seconds_left)
-            text += f"{rate(progress.rate)} agent-updates/s, {left} left"
+        pace = "preparing"
+        if not math.isnan(speed):
+            pace = f"{rate(speed)} {unit}/s, {duration(left)} left"
+        text = f"{share:4.0%}  {done}, {pace}"
         # A line that a narrow terminal wraps could not be written over: the bar gives way first.
         columns = _columns() - 1
         width = min(30, columns - len(text) - 3)
@@ -154,10 +163,18 @@ class ProgressLine:
         sys.stderr.flush()
         self._begun = True
 
-    def close(self) -> None:
-        """End the line."""
-        if self._begun:
-            sys.stderr.write("\n")
+
+def counting(line: ProgressLine, unit: str) -> Callable[[int, int], None]:
+    """Return what shows on `line` how many of all units are done since now."""
+    began = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        speed = done / (time.monotonic() - began) if done else math.nan
+        line.show(
+            done / total, f"{done:,} of {total:,} {unit}", speed, unit, (total - done) / speed
+        )
+
+    return show
 
 
 def _columns() -> int:

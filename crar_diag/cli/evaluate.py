@@ -40,6 +40,27 @@ def command(
         int | None,
         typer.Option("--episodes", min=1, help="Play so many whole episodes instead."),
     ] = None,
+    episode_cap: Annotated[
+        int | None,
+        typer.Option("--episode-cap", min=1, help="Steps that end an episode.", show_default="50"),
+    ] = None,
+    environments: Annotated[
+        int | None,
+        typer.Option(
+            "--environments",
+            min=1,
+            help="Measure the score in so many at once and average.",
+            show_default="1",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="TOML file with domain and a table evaluation."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value for any of these keys; repeatable."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of mazes and exploration.")] = 0,
     device: common.DeviceOption = "auto",
     threads: common.ThreadsOption = None,
@@ -52,10 +73,24 @@ def command(
     --steps divided by the number of episodes; with --episodes, the mean return of whole episodes.
     """
     from crar_diag.agent.assessment import Play, assess
+    from crar_diag.agent.evaluation_sources import evaluation_settings
 
+    given = {
+        "domain": domain,
+        "depth": depth,
+        "epsilon": epsilon,
+        "steps": steps,
+        "episodes": episodes,
+        "episode_cap": episode_cap,
+        "environments": environments,
+    }
+    chosen = evaluation_settings(config, settings or [])
+    chosen |= {name: value for name, value in given.items() if value is not None}
+    seen = chosen.pop("domain", None)
     where = common.choose_device(device, threads)
-    play = Play(depth=depth, epsilon=epsilon, steps=steps, episodes=episodes)
-    found = assess(common.checkpoint_files(checkpoints), domain, play, seed, where)
+    files = common.checkpoint_files(checkpoints)
+    with common.ProgressLine() as line:
+        found = assess(files, seen, Play(**chosen), seed, where, common.counting(line, "agents"))
     if as_json:
         common.print_json({"checkpoints": [one.as_dict() for one in found]})
         return

@@ -10,7 +10,7 @@ from crar_diag.errors import InputError
 
 if TYPE_CHECKING:
     from crar_diag.agent.config import TrainConfig
-    from crar_diag.agent.training import RunResult
+    from crar_diag.agent.training import Progress, RunResult
 
 EXAMPLE = (
     "Example: [bold]crar-diag train --env simple-maze --preset quick --seeds 0:6 --out runs/base"
@@ -110,13 +110,19 @@ def _run(
     from crar_diag.cli.tensorboard import board
 
     where = common.choose_device(device, threads)
-    line = common.ProgressLine()
-    with common.stoppable() as stop, board(tensorboard, resume) as recorded:
-        try:
-            watch = Watch(progress=line, recorded=recorded, stop=stop.is_set)
-            return train(config, out, resume=resume, device=where, threads=threads, watch=watch)
-        finally:
-            line.close()
+    with (
+        common.ProgressLine() as line,
+        common.stoppable() as stop,
+        board(tensorboard, resume) as recorded,
+    ):
+
+        def show(progress: "Progress") -> None:
+            done = f"{progress.updates:,} of {progress.total:,} updates, {progress.members} members"
+            rate, left = progress.rate, progress.seconds_left
+            line.show(progress.updates / progress.total, done, rate, "agent-updates", left)
+
+        watch = Watch(progress=show, recorded=recorded, stop=stop.is_set)
+        return train(config, out, resume=resume, device=where, threads=threads, watch=watch)
 
 
 def _print_plan(

@@ -108,7 +108,7 @@ def test_whole_episodes_have_a_standard_error(labyrinth):
 
 
 def test_an_epsilon_and_a_depth_of_zero_are_not_the_default(labyrinth, monkeypatch):
-    asked = {}
+    asked, one = {}, {"environments": 1}
 
     def evaluate(*_: object, **how: object) -> object:
         asked.update(how)
@@ -116,9 +116,13 @@ def test_an_epsilon_and_a_depth_of_zero_are_not_the_default(labyrinth, monkeypat
 
     monkeypatch.setattr("crar_diag.agent.assessment.evaluate_labyrinth", evaluate)
     assess([labyrinth], play=Play(depth=0, epsilon=0.0))
-    assert asked == {"depth": 0, "epsilon": 0.0, "steps": 200, "episode_cap": 50}
+    assert asked == {"depth": 0, "epsilon": 0.0, "steps": 200, "episode_cap": 50, **one}
     assess([labyrinth])
-    assert asked == {"depth": 3, "epsilon": 0.1, "steps": 200, "episode_cap": 50}
+    assert asked == {"depth": 3, "epsilon": 0.1, "steps": 200, "episode_cap": 50, **one}
+    assess([labyrinth], play=Play(2, 0.5, 7, None, 4, 3))
+    assert asked == {
+        "depth": 2, "epsilon": 0.5, "steps": 7, "episode_cap": 4, "environments": 3
+    }  # fmt: skip
 
 
 def test_agents_of_different_tasks_and_precisions_in_one_call(maze, labyrinth, tmp_path):
@@ -149,8 +153,48 @@ def test_what_is_found_is_plain_json(maze):
     }
 
 
+def test_several_environments_have_a_standard_error(labyrinth):
+    play = Play(depth=0, epsilon=1.0, steps=30, environments=4, episode_cap=9)
+    (found,) = assess([labyrinth], play=play)
+    architecture, population = population_of(labyrinth)
+    expected = evaluate_labyrinth(
+        architecture,
+        population,
+        Observer("labyrinth", "symbolic"),
+        [stream(0, "evaluation")],
+        depth=0,
+        epsilon=1.0,
+        steps=30,
+        episode_cap=9,
+        environments=4,
+    )
+    assert (found.score, found.score_error) == (expected.mean[0], expected.standard_error[0])
+    assert found.score_error > 0
+
+
+def test_episodes_are_cut_off_where_it_is_said(labyrinth):
+    (found,) = assess([labyrinth], play=Play(depth=0, episodes=3, episode_cap=2))
+    possible = [2.0, 0.9, -0.2]
+    assert any(
+        math.isclose(3 * found.score, a + b + c)
+        for a in possible
+        for b in possible
+        for c in possible
+    )
+
+
+def test_progress_is_told_agent_by_agent(maze):
+    told = []
+    assess([maze] * 3, progress=lambda done, total: told.append((done, total)))
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
 @pytest.mark.parametrize(
-    ("option", "value"), [("depth", 0), ("epsilon", 0.0), ("steps", 1), ("episodes", 1)]
+    ("option", "value"),
+    [
+        *(("depth", 0), ("epsilon", 0.0), ("steps", 1), ("episodes", 1)),
+        *(("episode_cap", 50), ("environments", 1)),
+    ],
 )
 def test_options_of_the_score_are_refused_where_there_is_none(maze, option, value):
     expected = f"^{option} belongs to the score, which the simple maze does not have"
@@ -160,9 +204,10 @@ def test_options_of_the_score_are_refused_where_there_is_none(maze, option, valu
 
 
 def test_wrong_choices_are_refused(maze, labyrinth, tmp_path):
-    with pytest.raises(InputError, match=r"^steps and episodes exclude each other") as caught:
-        assess([labyrinth], play=Play(steps=1, episodes=1))
-    assert caught.value.arguments == ("steps", "episodes")
+    for name in ("steps", "environments"):
+        with pytest.raises(InputError, match=f"^{name} and episodes exclude each other") as caught:
+            assess([labyrinth], play=Play(episodes=1, **{name: 1}))
+        assert caught.value.arguments == (name, "episodes")
     with pytest.raises(InputError, match=r"^unknown domain 'invers' \(did you mean 'inverse'\?\)$"):
         assess([maze], "invers")
     with pytest.raises(InputError, match="at least one checkpoint"):

@@ -1,10 +1,16 @@
 """The command line in this process: arguments in, exit code, output and files out."""
 
+import fcntl
 import json
+import os
 import pickle
+import pty
 import signal
+import struct
 import sys
-from collections.abc import Callable
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +91,18 @@ def labyrinth_run(tmp_path_factory) -> Path:
         patch.setattr(probes, "HELD_OUT_TRANSITIONS", 12)
         train(labyrinth_config("0", 5), folder)
     return folder
+
+
+@contextmanager
+def terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> Iterator[Callable[[], str]]:
+    """Make standard error a terminal of this width; yield what was written to it since the last."""
+    parent, child = pty.openpty()
+    os.set_blocking(parent, False)
+    with open(child, "w") as stderr, monkeypatch.context() as patch:  # noqa: PTH123
+        patch.setattr(sys, "stderr", stderr)
+        fcntl.ioctl(stderr, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+        yield lambda: os.read(parent, 10**6).decode()
+    os.close(parent)
 
 
 def snapshot(folder: Path) -> dict[Path, tuple[int, bytes]]:

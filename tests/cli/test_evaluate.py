@@ -11,7 +11,7 @@ from crar_diag.agent.loss_evaluation import exact_evaluation
 from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.training import train
 from crar_diag.envs.observer import Observer
-from tests.cli.conftest import BAD_FILES, snapshot
+from tests.cli.conftest import BAD_FILES, snapshot, terminal
 from tests.runs import content, labyrinth_config, maze_config, save_agent
 
 
@@ -104,6 +104,36 @@ def test_whole_episodes(cli, labyrinth_run):
     assert found["score_error"] > 0
 
 
+def test_options_win_over_set_over_file(cli, tmp_path, labyrinth_run):
+    path, file = labyrinth_run / "base-seed0.safetensors", tmp_path / "protocol.toml"
+    file.write_text(
+        "domain = 'noise'\n[evaluation]\ndepth = 2\nepsilon = 1.0\nsteps = 9\nenvironments = 3\n"
+    )
+    arguments = ["evaluate", path, "--config", file, "--set", "evaluation.steps=6"]
+    (found,) = cli(*arguments, "--depth", 0, "--json").json["checkpoints"]
+    (expected,) = assess([path], "noise", Play(depth=0, epsilon=1.0, steps=6, environments=3))
+    assert found == expected.as_dict()
+    assert found["score_error"] is not None
+    more = ["--domain", "swapped", "--environments", 2, "--episode-cap", 4, "--epsilon", 0.5]
+    (found,) = cli(*arguments, "--depth", 1, *more, "--json").json["checkpoints"]
+    (expected,) = assess([path], "swapped", Play(1, 0.5, 6, None, 4, 2))
+    assert found == expected.as_dict()
+
+
+def test_progress_goes_to_a_terminal_agent_by_agent(cli, maze_run, monkeypatch):
+    with terminal(monkeypatch, columns=150) as shown:
+        answer = cli("evaluate", maze_run, "--json")
+        frames = shown().removesuffix("\r\n").split("\r")[1:]
+    assert len(answer.json["checkpoints"]) == 2
+    patterns = [
+        r"\[ {30}\]   0%  0 of 2 agents, preparing\x1b\[K",
+        r"\[#{15} {15}\]  50%  1 of 2 agents, [\d,.]+ agents/s, \d+ s left\x1b\[K",
+        r"\[#{30}\] 100%  2 of 2 agents, [\d,.]+ agents/s, 0 s left\x1b\[K",
+    ]
+    for frame, pattern in zip(frames, patterns, strict=True):
+        assert re.fullmatch(pattern, frame), frame
+
+
 def test_agents_of_both_environments_in_a_table(cli, maze_run, labyrinth_run):
     paths = [labyrinth_run / "base-seed0.safetensors", maze_run / "base-seed1.safetensors"]
     answer = cli("evaluate", *paths, "--steps", "3", "--depth", "0", "--domain", "swapped")
@@ -149,6 +179,19 @@ def test_wrong_files_and_options_are_one_sentence(cli, files, as_json):
             ["labyrinth.safetensors", "--steps", "5", "--episodes", "2"],
             r"^steps and episodes exclude each other: .* \(--steps, --episodes\)$",
         ),
+        (["maze.safetensors", "--environments", "5"], r"^environments belongs to the score, which"),
+        (["maze.safetensors", "--episode-cap", "5"], r"^episode_cap .* score.* \(--episode-cap\)$"),
+        (
+            ["maze.safetensors", "--set", "evaluation.depth=1"],
+            r"^depth belongs to the score, which",
+        ),
+        (["maze.safetensors", "--set", "updates=1"], r"^--set updates does not belong to an eval"),
+        (
+            ["maze.safetensors", "--set", "domain=invers"],
+            r"^--set domain .* \(did you mean 'inverse'",
+        ),
+        (["maze.safetensors", "--config", "none.toml"], r"none.toml' cannot be read: No such file"),
+        (["maze.safetensors", "--config", "begun/run.toml"], r"run.toml: name does not belong to"),
         (["maze.safetensors", "--device", "tpu"], r"^--device: unknown device 'tpu'"),
         (["maze.safetensors", "--seed", "-1"], r"^invalid value for '--seed'.*, found '-1'$"),
     ]

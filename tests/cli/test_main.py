@@ -65,9 +65,9 @@ def test_the_options_that_every_command_shares(helped):
     for command in COMMANDS:
         assert "--json" in texts[command]
     for command in ("train", "evaluate"):
-        for option in ("--device", "--threads", "--seed"):
+        for option in ("--device", "--threads", "--seed", "--config", "--set"):
             assert option in texts[command]
-    for option in ("--config", "--set", "--resume", "--dry-run", "--tensorboard", "--preset"):
+    for option in ("--resume", "--dry-run", "--tensorboard", "--preset"):
         assert option in texts["train"]
 
 
@@ -115,6 +115,8 @@ def test_without_a_command_there_is_help(cli):
         (["evaluate", "a", "--depth", "7"], "invalid value for '--depth': .*, found '7'"),
         (["evaluate", "a", "--epsilon", "1.5"], r"invalid value for '--epsilon': .*, found '1.5'"),
         (["evaluate", "a", "--episodes", "0"], "invalid value for '--episodes'"),
+        (["evaluate", "a", "--episode-cap", "0"], "invalid value for '--episode-cap'"),
+        (["evaluate", "a", "--environments", "0"], "invalid value for '--environments'"),
         (["info"], "missing argument"),
         (["info", "a", "b"], "got unexpected extra argument"),
     ],

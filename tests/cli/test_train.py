@@ -1,14 +1,10 @@
 import errno
-import fcntl
 import math
 import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +22,7 @@ from crar_diag.agent.history import read_history
 from crar_diag.agent.presets import preset
 from crar_diag.agent.training import RunInterruptedError, Watch, train
 from crar_diag.cli import common
-from tests.cli.conftest import snapshot
+from tests.cli.conftest import snapshot, terminal
 from tests.runs import LABYRINTH, MAZE, assert_same_run, content, files_up_to, maze_config
 
 PROGRAM = Path(sys.executable).with_name("crar-diag")
@@ -73,17 +69,12 @@ def test_a_run_as_a_table(cli, tmp_path):
 
 
 def test_progress_goes_to_a_terminal_with_rate_and_time_left(cli, tmp_path, monkeypatch):
-    parent, child = pty.openpty()
-    os.set_blocking(parent, False)
-    with open(child, "w") as terminal:  # noqa: PTH123
-        monkeypatch.setattr(sys, "stderr", terminal)
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 150, 0, 0))
+    with terminal(monkeypatch, columns=150) as shown:
         answer = cli(*RUN, "--out", tmp_path / "wide", "--json")
-        wide = os.read(parent, 10**6).decode()
-        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, 60, 0, 0))
+        wide = shown()
+    with terminal(monkeypatch, columns=60) as shown:
         cli(*RUN, "--out", tmp_path / "narrow", "--json")
-        narrow = os.read(parent, 10**6).decode()
-    os.close(parent)
+        narrow = shown()
     assert answer.code == 0
     assert answer.json["members"]  # standard output has the JSON object and nothing else
     frames = wide.removesuffix("\r\n").split("\r")[1:]
