@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from crar_diag.agent import networks
@@ -15,7 +14,7 @@ from crar_diag.agent.evaluation import evaluate_episodes, evaluate_labyrinth
 from crar_diag.agent.loading import Agent, load_agents
 from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.probes import make_probe
-from crar_diag.agent.streams import stream
+from crar_diag.agent.streams import episode_streams
 from crar_diag.envs.domains import get_domain
 from crar_diag.envs.names import LABYRINTH
 from crar_diag.envs.observer import Observer
@@ -88,7 +87,7 @@ def assess(
         paths: checkpoint files.
         domain: how the agents see the task; None for the domain that each was trained in.
         play: how the score is measured.
-        seed: of the stream from which every agent draws its mazes and its exploration.
+        seed: of mazes and exploration, the same for every agent: `streams.episode_streams`.
         device: where to compute.
         progress: called with the number of agents that are done and of all, 0 done included.
 
@@ -174,7 +173,7 @@ def _assess(
 def _score(
     agent: Agent, population: networks.Parameters, observer: Observer, play: Play, seed: int
 ) -> tuple[float, float | None]:
-    rngs: list[np.random.Generator] = [stream(seed, "evaluation")]
+    streams = [episode_streams(seed)]
     chosen = {name: value for name, value in asdict(play).items() if value is not None}
     how = EvaluationConfig().model_copy(update=chosen)
     if play.episodes is None:
@@ -182,7 +181,7 @@ def _score(
             agent.architecture,
             population,
             observer,
-            rngs,
+            streams,
             depth=how.depth,
             epsilon=how.epsilon,
             steps=how.steps,
@@ -195,7 +194,7 @@ def _score(
             agent.architecture,
             population,
             observer,
-            rngs,
+            streams,
             episodes=play.episodes,
             depth=how.depth,
             epsilon=how.epsilon,

@@ -2,6 +2,9 @@
 
 It is the paper's validation score (figures 8, 10 and 18): epsilon-greedy on planned Q values, the
 sum of rewards over 200 steps divided by the number of episodes.
+
+An episode draws its maze and its exploration from a generator of its own, so that agents can be
+compared on the same mazes; see `streams.episode_streams`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +17,7 @@ from crar_diag.agent.architecture import Architecture
 from crar_diag.agent.checks import check_counts, check_observer
 from crar_diag.agent.networks import Parameters
 from crar_diag.agent.planning import population_q_values
+from crar_diag.agent.streams import EpisodeStreams
 from crar_diag.envs import labyrinth
 from crar_diag.envs.mazes import LabyrinthState, generate
 from crar_diag.envs.names import LABYRINTH
@@ -66,7 +70,7 @@ def evaluate_labyrinth(
     architecture: Architecture,
     population: Parameters,
     observer: Observer,
-    rngs: Sequence[np.random.Generator],
+    streams: Sequence[EpisodeStreams],
     *,
     depth: int = 3,
     epsilon: float = 0.1,
@@ -80,16 +84,15 @@ def evaluate_labyrinth(
     The episode that the end of the steps cuts off counts as one, so that an agent that takes no key
     in 200 steps scores -5.
 
-    A member's score depends on its own parameters and generator alone. Each step it draws
-    `environments` uniforms, as many random actions, whether they are needed or not, and then the
-    mazes of its environments that begin anew. (Where members are batched by `vmap`, on an
-    accelerator, the last bit of a planned value may still depend on the batch's size.)
+    What a member does in one environment depends on its own parameters and streams alone. (Where
+    members are batched by `vmap`, on an accelerator, the last bit of a planned value may still
+    depend on the batch's size.)
 
     Args:
         architecture: the members' layers.
         population: parameters `[M, ...]`.
         observer: how the agents see the labyrinth.
-        rngs: one generator a member; they are advanced.
+        streams: for each member the generators of its episodes; a slot is an environment.
         depth: planning depth D, 0 to 6.
         epsilon: probability of a uniformly random action.
         steps: steps in each environment.
@@ -101,9 +104,9 @@ def evaluate_labyrinth(
     """
     check_counts(steps=steps, episode_cap=episode_cap, environments=environments)
     play = _play(
-        architecture, population, observer, rngs, environments, depth, epsilon, episode_cap
+        architecture, population, observer, streams, environments, depth, epsilon, episode_cap
     )
-    keys = np.zeros((len(rngs), environments), dtype=np.int64)
+    keys = np.zeros((len(streams), environments), dtype=np.int64)
     finished = np.zeros_like(keys)
     for _ in range(steps):
         taken, ended = next(play)
@@ -120,7 +123,7 @@ def evaluate_episodes(
     architecture: Architecture,
     population: Parameters,
     observer: Observer,
-    rngs: Sequence[np.random.Generator],
+    streams: Sequence[EpisodeStreams],
     *,
     episodes: int,
     depth: int = 3,
@@ -133,8 +136,7 @@ def evaluate_episodes(
         architecture: the members' layers.
         population: parameters `[M, ...]`.
         observer: how the agents see the labyrinth.
-        rngs: one generator a member, not to be used again: how far it is advanced depends on the
-            member that plays longest.
+        streams: for each member the generators of its episodes, each the first of its slot.
         episodes: N.
         depth: planning depth D, 0 to 6.
         epsilon: probability of a uniformly random action.
@@ -144,11 +146,21 @@ def evaluate_episodes(
         InputError: a number out of its range, or things that do not fit together.
     """
     check_counts(episodes=episodes, episode_cap=episode_cap)
-    play = _play(architecture, population, observer, rngs, episodes, depth, epsilon, episode_cap)
-    playing = np.ones((len(rngs), episodes), dtype=bool)
+    play = _play(
+        architecture,
+        population,
+        observer,
+        streams,
+        episodes,
+        depth,
+        epsilon,
+        episode_cap,
+        again=False,
+    )
+    playing = np.ones((len(streams), episodes), dtype=bool)
     keys = np.zeros(playing.shape, dtype=np.int64)
     lengths = np.zeros_like(keys)
-    # Whoever has finished goes on in another maze, unseen, until everyone has.
+    # Whoever has finished goes on in its maze, unseen, until everyone has.
     while playing.any():
         taken, ended = next(play)
         keys += taken & playing
@@ -162,41 +174,53 @@ def _play(
     architecture: Architecture,
     population: Parameters,
     observer: Observer,
-    rngs: Sequence[np.random.Generator],
-    lanes: int,
+    streams: Sequence[EpisodeStreams],
+    slots: int,
     depth: int,
     epsilon: float,
     episode_cap: int,
+    *,
+    again: bool = True,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield, step by step, where a key was taken and where an episode ended, bool `[M, lanes]`."""
+    """Yield, step by step, where a key was taken and where an episode ended, bool `[M, slots]`.
+
+    With `again`, the next episode begins where one ended. A step of an episode draws two uniforms
+    whether they are needed or not: the first is below epsilon where the second chooses the action.
+    """
     check_observer(architecture, observer, LABYRINTH)
     some = next(iter(population.values()))
-    if len(rngs) != len(some):
-        raise InputError(f"expected one generator for each of {len(some)} members, got {len(rngs)}")
+    if len(streams) != len(some):
+        raise InputError(
+            f"expected the streams of each of {len(some)} members, got those of {len(streams)}"
+        )
     if not 0.0 <= epsilon <= 1.0:
         raise InputError(f"epsilon must be from 0 to 1, found {epsilon}")
-    shape = (len(rngs), lanes)
-    state = _draw_mazes(rngs, [lanes] * len(rngs))
+    shape = (len(streams), slots)
+    episodes = np.zeros(len(streams) * slots, dtype=np.int64)
+    rngs = [stream(slot, 0) for stream in streams for slot in range(slots)]
+    state = _draw_mazes(rngs)
     while True:
         tiles = labyrinth.tiles(state).reshape(*shape, GRID_SIZE, GRID_SIZE)
         pictures = observer(torch.from_numpy(tiles).to(some.device)).to(some.dtype)
         values = population_q_values(architecture, population, pictures, depth)
-        actions = values.argmax(dim=2).cpu().numpy()
-        for m, rng in enumerate(rngs):
-            explore = rng.random(lanes) < epsilon
-            actions[m] = np.where(
-                explore, rng.integers(architecture.actions, size=lanes), actions[m]
-            )
-        state, rewards, terminals = labyrinth.step(state, actions.reshape(-1))
+        best = values.argmax(dim=2).cpu().numpy().reshape(-1)
+        explore, choice = np.array([rng.random(2) for rng in rngs]).T
+        others = (choice * architecture.actions).astype(best.dtype)
+        actions = np.where(explore < epsilon, others, best)
+        state, rewards, terminals = labyrinth.step(state, actions)
         ended = terminals | (state.steps >= episode_cap)
         yield (rewards > 0).reshape(shape), ended.reshape(shape)
-        if ended.any():
-            state = state.replaced(ended, _draw_mazes(rngs, ended.reshape(shape).sum(axis=1)))
+        begin = np.flatnonzero(ended) if again else ended[:0]
+        if begin.size:
+            for at in begin.tolist():
+                episodes[at] += 1
+                rngs[at] = streams[at // slots](at % slots, int(episodes[at]))
+            state = state.replaced(begin, _draw_mazes([rngs[at] for at in begin.tolist()]))
 
 
-def _draw_mazes(rngs: Sequence[np.random.Generator], counts: Sequence[int]) -> LabyrinthState:
-    """Draw each member's number of mazes from its own generator, one member after the other."""
-    drawn = [generate(rng, int(n)) for rng, n in zip(rngs, counts, strict=True) if n]
+def _draw_mazes(rngs: Sequence[np.random.Generator]) -> LabyrinthState:
+    """Draw one maze from each generator."""
+    drawn = [generate(rng, 1) for rng in rngs]
     return LabyrinthState(
         walls=np.concatenate([one.walls for one in drawn]),
         keys=np.concatenate([one.keys for one in drawn]),

@@ -21,6 +21,7 @@ from crar_diag.agent.evaluation import evaluate_labyrinth
 from crar_diag.agent.loss_evaluation import exact_evaluation, held_out_labyrinth, sampled_losses
 from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.networks import Parameters, encode, member, predict_each_action
+from crar_diag.agent.streams import EpisodeStreams
 from crar_diag.envs import simple_maze
 from crar_diag.envs.data import TransitionData
 from crar_diag.envs.names import SIMPLE_MAZE
@@ -56,7 +57,7 @@ class Probe(Protocol):
     def read(self, population: Parameters) -> Reading:
         """Return losses and embedding of every member."""
 
-    def score(self, population: Parameters, rngs: Sequence[np.random.Generator]) -> np.ndarray:
+    def score(self, population: Parameters, streams: Sequence[EpisodeStreams]) -> np.ndarray:
         """Return the validation score of every member, `[M]`."""
 
 
@@ -81,7 +82,7 @@ class SimpleMazeProbe:
         losses = np.array(values)
         return Reading(losses, np.zeros_like(losses), np.stack(embedding), np.stack(predictions))
 
-    def score(self, population: Parameters, rngs: Sequence[np.random.Generator]) -> np.ndarray:
+    def score(self, population: Parameters, streams: Sequence[EpisodeStreams]) -> np.ndarray:
         """Refuse: the simple maze has no reward.
 
         Raises:
@@ -123,23 +124,24 @@ class LabyrinthProbe:
             np.array(losses), np.array(errors), np.stack(embedding), np.stack(predictions)
         )
 
-    def score(self, population: Parameters, rngs: Sequence[np.random.Generator]) -> np.ndarray:
+    def score(self, population: Parameters, streams: Sequence[EpisodeStreams]) -> np.ndarray:
         """Return the validation score of every member, `[M]`."""
         some = next(iter(population.values()))
         if some.device.type != "cpu":  # step by step, an accelerator wants all members at once
-            return self._score(population, rngs)
+            return self._score(population, streams)
         each = [
-            self._score(one, [rng]) for one, rng in zip(_one_by_one(population), rngs, strict=True)
+            self._score(one, [own])
+            for one, own in zip(_one_by_one(population), streams, strict=True)
         ]
         return np.concatenate(each)
 
-    def _score(self, population: Parameters, rngs: Sequence[np.random.Generator]) -> np.ndarray:
+    def _score(self, population: Parameters, streams: Sequence[EpisodeStreams]) -> np.ndarray:
         how = self._evaluation
         return evaluate_labyrinth(
             self._architecture,
             population,
             self._observer,
-            rngs,
+            streams,
             depth=how.depth,
             epsilon=how.epsilon,
             steps=how.steps,

@@ -5,7 +5,13 @@ that is resumed, regrouped or cut into shards therefore draws what an uninterrup
 member draws the same alone and in a population.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
+
+EpisodeStreams = Callable[[int, int], np.random.Generator]
+"""The generator of an episode, by the slot in which it is played and its number there."""
 
 # The purposes are numbered for good: a new one gets a new number, so that old seeds keep their
 # meaning.
@@ -21,10 +27,24 @@ def stream(seed: int, purpose: str, *position: int) -> np.random.Generator:
     Args:
         seed: the member's seed.
         purpose: what is drawn: `initialisation`, `data`, `batches`, `evaluation` or `held-out`.
-        position: where in a long stream (an epoch, a block), if it has parts.
+        position: where in a long stream (a block, an epoch, an episode), if it has parts.
     """
     key = (_PURPOSES[purpose], *position)
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+def episode_streams(seed: int, *position: int) -> EpisodeStreams:
+    """Return a generator for each (slot, episode) of an evaluation: its maze and its exploration.
+
+    They are common random numbers: agents that are evaluated with one seed meet the same maze in
+    the k-th episode of a slot, however long each of them took before, and explore at the same steps
+    of it. Their difference then varies less than with mazes of their own.
+
+    Args:
+        seed: of the evaluation.
+        position: which one, where a seed has several (a run's scores: the epoch).
+    """
+    return partial(stream, seed, "evaluation", *position)
 
 
 def batch_draws(seed: int, first: int, updates: int, batch: int, transitions: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from crar_diag.agent.engine import LossTotals
 from crar_diag.agent.history import History, write_history
 from crar_diag.agent.probes import Probe, make_probe
 from crar_diag.agent.runfolder import RunFolder
-from crar_diag.agent.streams import stream
+from crar_diag.agent.streams import episode_streams
 from crar_diag.agent.versions import library_versions
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import CrarDiagError
@@ -176,8 +176,8 @@ class _Run:
         history.learning_rate[:, epoch] = self.population.rates(epoch)
         every = config.evaluation.every
         if every and ((epoch + 1) % every == 0 or epoch == len(history.epochs) - 1):
-            rngs = [stream(seed, "evaluation", epoch) for seed in config.seeds]
-            history.score[:, epoch] = self.probe.score(self.population.agents(), rngs)
+            streams = [episode_streams(seed, epoch) for seed in config.seeds]
+            history.score[:, epoch] = self.probe.score(self.population.agents(), streams)
         now = time.monotonic()
         history.seconds[epoch] = self.epoch_seconds + now - self.epoch_began
         self.epoch_began, self.epoch_seconds = now, 0.0

@@ -61,7 +61,12 @@ def command(
         list[str] | None,
         typer.Option("--set", help="key=value for any of these keys; repeatable."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of mazes and exploration.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", min=0, help="Seed of mazes and exploration; every agent meets the same mazes."
+        ),
+    ] = 0,
     device: common.DeviceOption = "auto",
     threads: common.ThreadsOption = None,
     as_json: common.JsonOption = False,

@@ -12,7 +12,8 @@ from crar_diag.agent.evaluation import evaluate_episodes, evaluate_labyrinth
 from crar_diag.agent.loading import load_agent
 from crar_diag.agent.loss_evaluation import exact_evaluation, held_out_labyrinth, sampled_losses
 from crar_diag.agent.losses import LossSettings
-from crar_diag.agent.streams import stream
+from crar_diag.agent.streams import episode_streams
+from crar_diag.envs.mazes import generate
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError
 from tests.runs import labyrinth_config, maze_config, save_agent
@@ -72,7 +73,7 @@ def test_the_score_is_the_published_one_of_a_seed(labyrinth):
             architecture,
             population,
             observer,
-            [stream(seed, "evaluation")],
+            [episode_streams(seed)],
             depth=1,
             epsilon=0.8,
             steps=60,
@@ -93,7 +94,7 @@ def test_whole_episodes_have_a_standard_error(labyrinth):
         architecture,
         population,
         observer,
-        [stream(2, "evaluation")],
+        [episode_streams(2)],
         episodes=6,
         depth=0,
         epsilon=1.0,
@@ -161,7 +162,7 @@ def test_several_environments_have_a_standard_error(labyrinth):
         architecture,
         population,
         Observer("labyrinth", "symbolic"),
-        [stream(0, "evaluation")],
+        [episode_streams(0)],
         depth=0,
         epsilon=1.0,
         steps=30,
@@ -170,6 +171,21 @@ def test_several_environments_have_a_standard_error(labyrinth):
     )
     assert (found.score, found.score_error) == (expected.mean[0], expected.standard_error[0])
     assert found.score_error > 0
+
+
+def test_agents_are_compared_on_the_same_mazes(labyrinth, tmp_path, monkeypatch):
+    other = save_agent(tmp_path / "other.safetensors", labyrinth_config("0", 9), 5)
+    met = []
+
+    def note(rng, n):
+        maze = generate(rng, n)
+        met.append((maze.walls.tobytes(), maze.keys.tobytes()))
+        return maze
+
+    monkeypatch.setattr("crar_diag.agent.evaluation.generate", note)
+    assess([labyrinth, other], play=Play(depth=0, episodes=5), seed=3)
+    assert met[:5] == met[5:]
+    assert len(set(met)) == 5
 
 
 def test_episodes_are_cut_off_where_it_is_said(labyrinth):

@@ -10,6 +10,7 @@ from crar_diag.agent import evaluation, lifting, networks
 from crar_diag.agent.architecture import LABYRINTH, LABYRINTH_SYMBOLIC
 from crar_diag.agent.evaluation import evaluate_episodes, evaluate_labyrinth
 from crar_diag.agent.planning import planned_q_values
+from crar_diag.agent.streams import episode_streams
 from crar_diag.envs.mazes import from_maps, generate
 from crar_diag.envs.observer import Observer
 from crar_diag.envs.tiles import KEY, PATH, PLAYER, WALL
@@ -30,8 +31,8 @@ CORRIDOR = """
 """
 
 
-def rngs(*seeds):
-    return [np.random.default_rng(seed) for seed in seeds]
+def streams(*seeds):
+    return [episode_streams(seed) for seed in seeds]
 
 
 def always(action, architecture=LABYRINTH_SYMBOLIC):
@@ -61,7 +62,7 @@ def test_an_agent_that_takes_nothing_scores_exactly_minus_five(architecture):
     # Row - 1 from the start is the border's wall.
     population = networks.stack([always(2, architecture)])
     result = evaluate_labyrinth(
-        architecture, population, observer, rngs(0), epsilon=0.0, depth=depth, environments=2
+        architecture, population, observer, streams(0), epsilon=0.0, depth=depth, environments=2
     )
     assert result.scores.tolist() == [[-5.0, -5.0]]
     assert result.mean.tolist() == [-5.0]
@@ -75,9 +76,11 @@ def test_the_cut_off_last_episode_counts_as_one():
     population = networks.stack([always(2)])
     options = {"epsilon": 0.0, "depth": 0, "episode_cap": 3}
     whole = evaluate_labyrinth(
-        LABYRINTH_SYMBOLIC, population, SYMBOLIC, rngs(0), steps=6, **options
+        LABYRINTH_SYMBOLIC, population, SYMBOLIC, streams(0), steps=6, **options
     )
-    cut = evaluate_labyrinth(LABYRINTH_SYMBOLIC, population, SYMBOLIC, rngs(0), steps=7, **options)
+    cut = evaluate_labyrinth(
+        LABYRINTH_SYMBOLIC, population, SYMBOLIC, streams(0), steps=7, **options
+    )
     assert (whole.episodes.item(), cut.episodes.item()) == (2, 3)
     assert whole.scores.item() == pytest.approx(-0.3, abs=1e-15)
     assert cut.scores.item() == pytest.approx(-0.7 / 3, abs=1e-15)
@@ -88,7 +91,7 @@ def test_taking_all_keys_ends_an_episode(monkeypatch):
     monkeypatch.setattr(evaluation, "generate", lambda rng, n: from_maps([CORRIDOR] * n))
     population = networks.stack([always(1), always(0)])
     result = evaluate_labyrinth(
-        LABYRINTH_SYMBOLIC, population, SYMBOLIC, rngs(0, 1), epsilon=0.0, depth=1
+        LABYRINTH_SYMBOLIC, population, SYMBOLIC, streams(0, 1), epsilon=0.0, depth=1
     )
     # The first agent needs three steps a maze: 66 whole episodes, and two keys of the 67th.
     assert result.episodes.tolist() == [[67], [4]]
@@ -102,7 +105,7 @@ def test_whole_episodes_end_with_the_last_key_or_the_cap(monkeypatch):
     monkeypatch.setattr(evaluation, "generate", lambda rng, n: from_maps([CORRIDOR] * n))
     population = networks.stack([always(1), always(2)])
     result = evaluate_episodes(
-        LABYRINTH_SYMBOLIC, population, SYMBOLIC, rngs(0, 1), episodes=3, epsilon=0.0, depth=0
+        LABYRINTH_SYMBOLIC, population, SYMBOLIC, streams(0, 1), episodes=3, epsilon=0.0, depth=0
     )
     assert result.returns.tolist() == [[3.0] * 3, [-5.0] * 3]
     assert result.lengths.tolist() == [[3] * 3, [50] * 3]
@@ -148,12 +151,12 @@ def twin_action(architecture, agent, observer, maze, rng, depth, epsilon):
     picture = torch.from_numpy(observer(maze.tiles())).to(agent["q.0.bias"].dtype)[None]
     states = networks.encode(architecture, agent, picture)
     best = int(planned_q_values(architecture, agent, states, depth)[0].argmax())
-    explore = rng.random(1)[0] < epsilon
-    other = int(rng.integers(4, size=1)[0])
-    return other if explore else best
+    first, second = rng.random(2)
+    return int(4 * second) if first < epsilon else best
 
 
-def twin_score(architecture, agent, observer, rng, depth, epsilon, steps, cap):
+def twin_score(architecture, agent, observer, draws, depth, epsilon, steps, cap):
+    rng = draws(0, 0)
     maze = TwinLabyrinth(rng)
     total, episodes, lengths, keys = 0.0, 1, [0], 0
     for t in range(steps):
@@ -162,6 +165,7 @@ def twin_score(architecture, agent, observer, rng, depth, epsilon, steps, cap):
         keys += reward > 0
         lengths[-1] += 1
         if not maze.keys or maze.steps == cap:
+            rng = draws(0, episodes)
             maze = TwinLabyrinth(rng)
             if t + 1 < steps:
                 episodes += 1
@@ -184,14 +188,14 @@ def test_score_matches_a_twin_that_plays_step_by_step(
     agents = [random_agent(architecture, seed, torch.float64) for seed in range(2)]
     with torch.no_grad():
         expected = [
-            twin_score(architecture, agent, observer, rng, depth, epsilon, steps, cap)
-            for agent, rng in zip(agents, rngs(10, 11), strict=True)
+            twin_score(architecture, agent, observer, draws, depth, epsilon, steps, cap)
+            for agent, draws in zip(agents, streams(10, 11), strict=True)
         ]
     result = evaluate_labyrinth(
         architecture,
         networks.stack(agents),
         observer,
-        rngs(10, 11),
+        streams(10, 11),
         depth=depth,
         epsilon=epsilon,
         steps=steps,
@@ -208,7 +212,7 @@ def test_score_matches_a_twin_that_plays_step_by_step(
 def test_one_whole_episode_matches_the_twin():
     agent = random_agent(LABYRINTH_SYMBOLIC, 3, torch.float64)
     for seed in range(5):
-        (rng,) = rngs(seed)
+        rng = episode_streams(seed)(0, 0)
         maze, total = TwinLabyrinth(rng), 0.0
         with torch.no_grad():
             while maze.keys and maze.steps < 50:
@@ -219,7 +223,7 @@ def test_one_whole_episode_matches_the_twin():
             LABYRINTH_SYMBOLIC,
             networks.stack([agent]),
             SYMBOLIC,
-            rngs(seed),
+            streams(seed),
             episodes=1,
             depth=1,
             epsilon=0.8,
@@ -235,25 +239,83 @@ def test_a_member_plays_the_same_alone_and_in_any_company(play):
     options = {"depth": 1, "epsilon": 0.6}
     count = {"environments": 3, "steps": 60} if play is evaluate_labyrinth else {"episodes": 3}
     together = play(
-        LABYRINTH_SYMBOLIC, networks.stack(agents), SYMBOLIC, rngs(0, 1, 2), **options, **count
+        LABYRINTH_SYMBOLIC, networks.stack(agents), SYMBOLIC, streams(0, 1, 2), **options, **count
     )
     order = [2, 0, 1]
     shuffled = play(
         LABYRINTH_SYMBOLIC,
         networks.stack([agents[i] for i in order]),
         SYMBOLIC,
-        rngs(*order),
+        streams(*order),
         **options,
         **count,
     )
     for index, agent in enumerate(agents):
         alone = play(
-            LABYRINTH_SYMBOLIC, networks.stack([agent]), SYMBOLIC, rngs(index), **options, **count
+            LABYRINTH_SYMBOLIC,
+            networks.stack([agent]),
+            SYMBOLIC,
+            streams(index),
+            **options,
+            **count,
         )
         for name in together.__dataclass_fields__:
             own = getattr(together, name)[index]
             np.testing.assert_array_equal(own, getattr(alone, name)[0])
             np.testing.assert_array_equal(own, getattr(shuffled, name)[order.index(index)])
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.8])
+def test_agents_of_one_seed_meet_the_same_mazes_however_they_play(monkeypatch, epsilon):
+    met = []
+
+    def note(rng, n):
+        maze = generate(rng, n)
+        met[-1].append((maze.walls.tobytes(), maze.keys.tobytes()))
+        return maze
+
+    monkeypatch.setattr(evaluation, "generate", note)
+    agents = [always(2), always(0), *(random_agent(LABYRINTH_SYMBOLIC, seed) for seed in range(4))]
+    options = {"epsilon": epsilon, "depth": 0, "steps": 400, "episode_cap": 40}
+    for agent in agents:
+        met.append([])
+        population = networks.stack([agent])
+        evaluate_labyrinth(LABYRINTH_SYMBOLIC, population, SYMBOLIC, streams(5), **options)
+    longest = max(met, key=len)
+    assert len(set(longest)) == len(longest) >= 10
+    for mazes in met:
+        assert mazes == longest[: len(mazes)]
+    if epsilon:  # some ended episodes early, and so at steps of their own
+        assert len({len(mazes) for mazes in met}) > 1
+    met.append([])
+    evaluate_labyrinth(
+        LABYRINTH_SYMBOLIC, networks.stack(agents[:1]), SYMBOLIC, streams(6), **options
+    )
+    assert not set(met[-1]) & set(longest)
+
+
+def test_agents_of_one_seed_explore_at_the_same_steps_of_an_episode():
+    agents = [always(2), always(3)]
+    options = {"epsilon": 1.0, "depth": 0, "steps": 300}
+    result = evaluate_labyrinth(
+        LABYRINTH_SYMBOLIC, networks.stack(agents), SYMBOLIC, streams(7, 7), **options
+    )
+    for name in result.__dataclass_fields__:
+        np.testing.assert_array_equal(*getattr(result, name))
+    assert result.keys[0, 0] > 0
+
+
+def test_more_environments_or_episodes_begin_with_those_of_fewer():
+    population = networks.stack([random_agent(LABYRINTH_SYMBOLIC, 0)])
+    fixed = (LABYRINTH_SYMBOLIC, population, SYMBOLIC, streams(3))
+    options = {"epsilon": 0.7, "depth": 1}
+    few, many = (evaluate_labyrinth(*fixed, environments=n, steps=80, **options) for n in (2, 5))
+    np.testing.assert_array_equal(few.scores, many.scores[:, :2])
+    assert len(set(many.scores[0])) > 1
+    few, many = (evaluate_episodes(*fixed, episodes=n, **options) for n in (3, 9))
+    np.testing.assert_array_equal(few.returns, many.returns[:, :3])
+    np.testing.assert_array_equal(few.lengths, many.lengths[:, :3])
+    assert len(set(many.returns[0])) > 1
 
 
 def test_mean_and_standard_error_are_those_of_the_environments():
@@ -262,7 +324,7 @@ def test_mean_and_standard_error_are_those_of_the_environments():
         LABYRINTH_SYMBOLIC,
         networks.stack(agents),
         SYMBOLIC,
-        rngs(0, 1),
+        streams(0, 1),
         depth=0,
         epsilon=1.0,
         environments=8,
@@ -282,7 +344,13 @@ def test_members_batched_as_on_an_accelerator_score_the_same(monkeypatch):
 
     def scores():
         return evaluate_labyrinth(
-            LABYRINTH_SYMBOLIC, population, SYMBOLIC, rngs(0, 1, 2), depth=2, epsilon=0.6, steps=30
+            LABYRINTH_SYMBOLIC,
+            population,
+            SYMBOLIC,
+            streams(0, 1, 2),
+            depth=2,
+            epsilon=0.6,
+            steps=30,
         ).scores
 
     looped = scores()
@@ -298,15 +366,15 @@ def test_wrong_input_is_refused_in_one_sentence():
 
     def play(observer=SYMBOLIC, generators=None, **options):
         evaluate_labyrinth(
-            LABYRINTH_SYMBOLIC, population, observer, generators or rngs(0), **options
+            LABYRINTH_SYMBOLIC, population, observer, generators or streams(0), **options
         )
 
     with pytest.raises(InputError, match="observer of 'labyrinth', found one of 'simple-maze'"):
         play(Observer("simple-maze", "symbolic"))
     with pytest.raises(InputError, match=r"see \(1, 8, 8\), the observer shows \(1, 48, 48\)"):
         play(PIXELS)
-    with pytest.raises(InputError, match="each of 1 members, got 2"):
-        play(generators=rngs(0, 1))
+    with pytest.raises(InputError, match="streams of each of 1 members, got those of 2"):
+        play(generators=streams(0, 1))
     with pytest.raises(InputError, match=r"epsilon must be from 0 to 1, found 1\.5"):
         play(epsilon=1.5)
     with pytest.raises(InputError, match="depth must be from 0 to 6, found 7"):
@@ -315,4 +383,4 @@ def test_wrong_input_is_refused_in_one_sentence():
         with pytest.raises(InputError, match=f"{name} must be at least 1, found 0"):
             play(**{name: 0})
     with pytest.raises(InputError, match="episodes must be at least 1"):
-        evaluate_episodes(LABYRINTH_SYMBOLIC, population, SYMBOLIC, rngs(0), episodes=0)
+        evaluate_episodes(LABYRINTH_SYMBOLIC, population, SYMBOLIC, streams(0), episodes=0)

@@ -9,7 +9,7 @@ from crar_diag.agent.evaluation import evaluate_labyrinth
 from crar_diag.agent.loss_evaluation import exact_evaluation, held_out_labyrinth, sampled_losses
 from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.probes import make_probe
-from crar_diag.agent.streams import stream
+from crar_diag.agent.streams import episode_streams, stream
 from crar_diag.envs import simple_maze
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError
@@ -88,7 +88,7 @@ def test_the_simple_maze_has_no_score():
     probe = make_probe("simple-maze", architecture, Observer("simple-maze", "symbolic"), SETTINGS)
     population = networks.stack(agents_of(architecture, [0]))
     with pytest.raises(InputError, match="has no reward and so no score"):
-        probe.score(population, [stream(0, "evaluation")])
+        probe.score(population, [episode_streams(0)])
 
 
 def test_the_labyrinth_is_read_on_held_out_mazes(held_out):
@@ -116,12 +116,12 @@ def test_the_score_is_measured_as_configured_for_each_member_alone():
     how = EvaluationConfig(depth=1, epsilon=0.7, steps=40, episode_cap=9, environments=3)
     probe = make_probe("labyrinth", architecture, observer, SETTINGS, how)
     population = networks.stack(agents_of(architecture, range(3)))
-    scores = probe.score(population, [stream(m, "evaluation", 4) for m in range(3)])
+    scores = probe.score(population, [episode_streams(m, 4) for m in range(3)])
     expected = evaluate_labyrinth(
         architecture,
         population,
         observer,
-        [stream(m, "evaluation", 4) for m in range(3)],
+        [episode_streams(m, 4) for m in range(3)],
         depth=1,
         epsilon=0.7,
         steps=40,
@@ -131,7 +131,7 @@ def test_the_score_is_measured_as_configured_for_each_member_alone():
     np.testing.assert_array_equal(scores, expected.mean)
     assert len(set(scores)) > 1
     one = {name: p[2:] for name, p in population.items()}
-    assert probe.score(one, [stream(2, "evaluation", 4)])[0] == scores[2]
+    assert probe.score(one, [episode_streams(2, 4)])[0] == scores[2]
 
 
 def test_a_labyrinth_without_further_word_is_scored_as_published(monkeypatch):
@@ -144,6 +144,6 @@ def test_a_labyrinth_without_further_word_is_scored_as_published(monkeypatch):
     monkeypatch.setattr(probes, "evaluate_labyrinth", evaluate)
     architecture = architecture_for("labyrinth", "symbolic")
     probe = make_probe("labyrinth", architecture, Observer("labyrinth", "symbolic"), SETTINGS)
-    probe.score(networks.stack(agents_of(architecture, [0])), [stream(0, "evaluation")])
+    probe.score(networks.stack(agents_of(architecture, [0])), [episode_streams(0)])
     published = {"depth": 3, "epsilon": 0.1, "steps": 200, "episode_cap": 50, "environments": 1}
     assert asked == published

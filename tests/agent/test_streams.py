@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crar_diag.agent.streams import BLOCK, batch_draws, stream
+from crar_diag.agent.streams import BLOCK, batch_draws, episode_streams, stream
 
 PURPOSES = ("initialisation", "data", "batches", "evaluation", "held-out")
 
@@ -35,6 +35,18 @@ def test_every_purpose_position_and_seed_has_a_stream_of_its_own():
         for seed, purpose, position in itertools.product((0, 1, 2**63 - 1), PURPOSES, positions)
     }
     assert len(draws) == 3 * len(PURPOSES) * len(positions)
+
+
+def test_every_episode_of_an_evaluation_has_a_stream_of_its_own():
+    assert episode_streams(7)(0, 2).integers(0, 2**63) == stream(7, "evaluation", 0, 2).integers(
+        0, 2**63
+    )
+    draws = [
+        episode_streams(seed, *position)(slot, episode).integers(0, 2**63)
+        for seed, slot, episode in itertools.product((0, 1), range(3), range(3))
+        for position in [(), (0,), (1,)]
+    ]
+    assert len(set(draws)) == len(draws)
 
 
 def test_no_draw_touches_the_global_generators():

@@ -33,7 +33,7 @@ from crar_diag.agent.loss_evaluation import exact_evaluation
 from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.population import UpdateRule
 from crar_diag.agent.runfolder import read_run
-from crar_diag.agent.streams import stream
+from crar_diag.agent.streams import episode_streams, stream
 from crar_diag.agent.training import RunInterruptedError, Watch, train
 from crar_diag.agent.versions import library_versions
 from crar_diag.envs.data import gather
@@ -262,7 +262,7 @@ def test_scores_are_measured_after_their_epochs_and_at_the_end(tmp_path, every, 
             population.architecture,
             population.agents(),
             Observer("labyrinth", "symbolic"),
-            [stream(seed, "evaluation", epoch) for seed in (0, 1)],
+            [episode_streams(seed, epoch) for seed in (0, 1)],
             depth=1,
             steps=6,
             episode_cap=4,
