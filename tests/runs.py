@@ -6,15 +6,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
-from crar_diag.agent import checkpoint, networks
+from crar_diag.agent import checkpoint, networks, probes
 from crar_diag.agent.architecture import architecture_for
 from crar_diag.agent.checkpoint import Checkpoint, CheckpointMetadata
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.config_sources import build_config
 from crar_diag.agent.history import read_history
 from crar_diag.agent.streams import stream
+from crar_diag.agent.training import train
 
 # Epochs that end within seconds, target copies within an epoch, and a last epoch that is shorter.
 MAZE = [
@@ -35,6 +37,9 @@ LABYRINTH = [
     "evaluation.episode_cap=4",
     "evaluation.environments=2",
 ]
+
+HELD_OUT = 12
+"""Transitions in the held-out sample of labyrinths; the real number takes seconds to draw."""
 
 
 def maze_config(seeds: str = "0:2", updates: int = 50, *settings: str) -> TrainConfig:
@@ -94,6 +99,14 @@ def recorded(folder: Path) -> int:
                 there = np.isfinite(variable).all([dim for dim in variable.dims if dim != step])
                 assert (there == (variable[step] <= last)).all(), f"{group}/{name}"
     return last
+
+
+def trained(config: TrainConfig, folder: Path) -> Path:
+    """Train a run in one go, as fixtures of more than a test's scope do; return its folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probes, "HELD_OUT_TRANSITIONS", HELD_OUT)
+        train(config, folder)
+    return folder
 
 
 def save_agent(path: Path, config: TrainConfig, seed: int = 0, **changes: object) -> Path:

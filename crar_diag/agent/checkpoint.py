@@ -15,9 +15,7 @@ from crar_diag.agent.config import (
     COMPONENTS,
     LOSSES,
     CountOrZero,
-    Environment,
     FrozenModel,
-    Observation,
     Seed,
 )
 from crar_diag.agent.config_sources import describe_error
@@ -30,6 +28,7 @@ from crar_diag.agent.sealing import (
     unseal,
 )
 from crar_diag.agent.storage import write_atomically
+from crar_diag.envs.names import Environment, Observation
 from crar_diag.errors import CrarDiagError, InputError
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]

@@ -22,20 +22,19 @@ from pydantic import (
     model_validator,
 )
 
+from crar_diag.envs.names import Environment, Observation
+
 Loss = Literal[
     "transition", "reward", "discount", "volume", "random_pairs", "consecutive_pairs", "q"
 ]
 Component = Literal["encoder", "transition", "reward", "discount", "q"]
 Mode = Literal["sequential", "simultaneous", "joint"]
-Environment = Literal["simple-maze", "labyrinth"]
-Observation = Literal["symbolic", "pixels"]
 Preset = Literal["paper", "quick"]
 
 LOSSES: Final[tuple[str, ...]] = get_args(Loss)
 """The losses in the order in which one update applies them."""
 COMPONENTS: Final[tuple[str, ...]] = get_args(Component)
 MODES: Final[tuple[str, ...]] = get_args(Mode)
-ENVIRONMENTS: Final[tuple[str, ...]] = get_args(Environment)
 PRESETS: Final[tuple[str, ...]] = get_args(Preset)
 
 MAX_SEEDS: Final = 100_000

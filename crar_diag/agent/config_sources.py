@@ -19,7 +19,6 @@ from crar_diag.agent.config import (
     TrainConfig,
     config_fields,
     config_sections,
-    expand_seeds,
     flatten,
     nest,
 )
@@ -27,18 +26,6 @@ from crar_diag.agent.presets import preset
 from crar_diag.errors import InputError, did_you_mean, show
 
 MAX_TOML_BYTES: Final = 2**20
-
-
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Return the seeds that `"0:6"`, `"3"` or `"0,2,5:8"` names; ranges are half-open.
-
-    Raises:
-        InputError: not of this form, an empty range, or a seed named twice.
-    """
-    try:
-        return expand_seeds(text)
-    except ValueError as error:
-        raise InputError(f"seeds must be {error}, found {show(text)}") from None
 
 
 def build_config(

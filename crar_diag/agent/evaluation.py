@@ -208,7 +208,7 @@ def _play(
         others = (choice * architecture.actions).astype(best.dtype)
         actions = np.where(explore < epsilon, others, best)
         state, rewards, terminals = labyrinth.step(state, actions)
-        ended = terminals | (state.steps >= episode_cap)
+        ended = terminals | labyrinth.truncated(state, terminals, episode_cap)
         yield (rewards > 0).reshape(shape), ended.reshape(shape)
         begin = np.flatnonzero(ended) if again else ended[:0]
         if begin.size:

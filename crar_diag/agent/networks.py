@@ -5,6 +5,8 @@ leading axis of a population.
 """
 
 import math
+from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from crar_diag.agent.architecture import Architecture, Conv, Dense, Layer, MaxPo
 from crar_diag.agent.config import COMPONENTS
 
 Parameters = dict[str, Tensor]
+Value = TypeVar("Value")
 
 
 def initialise(
@@ -49,8 +52,8 @@ def component_of(name: str) -> str:
     return name.partition(".")[0]
 
 
-def of_component(parameters: Parameters, *components: str) -> Parameters:
-    """Return the parameters that belong to any of the components."""
+def of_component(parameters: Mapping[str, Value], *components: str) -> dict[str, Value]:
+    """Return what `parameters` holds, by their names, of those of any of the components."""
     return {name: p for name, p in parameters.items() if component_of(name) in components}
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from crar_diag.agent.architecture import Architecture
 from crar_diag.agent.config import COMPONENTS, LOSSES, MODES
 from crar_diag.agent.losses import LossSettings
-from crar_diag.agent.networks import Parameters, component_of
+from crar_diag.agent.networks import Parameters, of_component
 from crar_diag.errors import InputError, did_you_mean
 
 OPTIMIZERS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -234,9 +234,8 @@ def _slots(
     slots: dict[str, dict[str, tuple[int, int]]] = {}
     for optimizer, components in optimizers.items():
         slots[optimizer] = {}
-        for name, shape in shapes.items():
-            if component_of(name) in components:
-                size = int(np.prod(shape))
-                slots[optimizer][name] = (at, at + size)
-                at += size
+        for name, shape in of_component(shapes, *components).items():
+            size = int(np.prod(shape))
+            slots[optimizer][name] = (at, at + size)
+            at += size
     return slots

@@ -2,7 +2,8 @@
 
 from typing import Any, Final
 
-from crar_diag.agent.config import ENVIRONMENTS, PRESETS, TrainConfig, nest
+from crar_diag.agent.config import PRESETS, TrainConfig, nest
+from crar_diag.envs.names import ENVIRONMENTS
 from crar_diag.errors import InputError, did_you_mean, show
 
 _PUBLISHED: Final[dict[str, dict[str, Any]]] = {

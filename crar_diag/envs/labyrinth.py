@@ -57,17 +57,20 @@ def step(
     return after, rewards, np.logical_not(keys.any(axis=(1, 2)))
 
 
-def truncated(state: LabyrinthState, terminals: np.ndarray) -> np.ndarray:
-    """Tell which episodes evaluation cuts off: after 50 steps, unless they end by themselves.
+def truncated(
+    state: LabyrinthState, terminals: np.ndarray, cap: int = EVALUATION_STEPS
+) -> np.ndarray:
+    """Tell which episodes evaluation cuts off: after `cap` steps, unless they end by themselves.
 
     Args:
         state: n labyrinths.
         terminals: bool (n,), as `step` returned them.
+        cap: the number of steps.
 
     Returns:
         bool (n,).
     """
-    return (state.steps >= EVALUATION_STEPS) & ~terminals
+    return (state.steps >= cap) & ~terminals
 
 
 def tiles(state: LabyrinthState) -> np.ndarray:

@@ -1,18 +1,23 @@
 """The names that users write, the environments and the kinds of observation, and their checks."""
 
-from typing import Final
+from typing import Final, Literal, get_args
 
 from crar_diag.errors import InputError, did_you_mean
 
+Environment = Literal["simple-maze", "labyrinth"]
 SIMPLE_MAZE: Final = "simple-maze"
 LABYRINTH: Final = "labyrinth"
-ENVIRONMENTS: Final = (SIMPLE_MAZE, LABYRINTH)
+ENVIRONMENTS: Final[tuple[Environment, ...]] = get_args(Environment)
 
+Observation = Literal["symbolic", "pixels"]
 SYMBOLIC: Final = "symbolic"
 PIXELS: Final = "pixels"
-OBSERVATIONS: Final = (SYMBOLIC, PIXELS)
+OBSERVATIONS: Final[tuple[Observation, ...]] = get_args(Observation)
 
-DEFAULT_OBSERVATION: Final = {SIMPLE_MAZE: SYMBOLIC, LABYRINTH: PIXELS}
+DEFAULT_OBSERVATION: Final[dict[Environment, Observation]] = {
+    SIMPLE_MAZE: SYMBOLIC,
+    LABYRINTH: PIXELS,
+}
 """The kind of observation that the paper gives to each environment's agent."""
 
 

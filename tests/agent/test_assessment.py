@@ -16,7 +16,7 @@ from crar_diag.agent.streams import episode_streams
 from crar_diag.envs.mazes import generate
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError
-from tests.runs import labyrinth_config, maze_config, save_agent
+from tests.runs import HELD_OUT, labyrinth_config, maze_config, save_agent
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def maze(tmp_path):
 
 @pytest.fixture
 def labyrinth(tmp_path, monkeypatch):
-    monkeypatch.setattr(probes, "HELD_OUT_TRANSITIONS", 12)
+    monkeypatch.setattr(probes, "HELD_OUT_TRANSITIONS", HELD_OUT)
     config = labyrinth_config("0", 9, "discount_factor=0.7", "pair_scale=3.0")
     return save_agent(tmp_path / "labyrinth.safetensors", config, 4, updates=9)
 
@@ -56,7 +56,9 @@ def test_losses_in_the_labyrinth_are_those_of_held_out_mazes(labyrinth):
     architecture, population = population_of(labyrinth)
     observer = Observer("labyrinth", "symbolic", "noise")
     settings = LossSettings(0.7, True, 3.0)  # the configuration's
-    expected = sampled_losses(architecture, population, observer, held_out_labyrinth(12), settings)
+    expected = sampled_losses(
+        architecture, population, observer, held_out_labyrinth(HELD_OUT), settings
+    )
     for name in LOSSES:
         assert found.losses[name] == pytest.approx(expected.mean[name][0], rel=1e-6)
         assert found.losses_error[name] == pytest.approx(expected.standard_error[name][0], rel=1e-4)

@@ -14,9 +14,10 @@ from crar_diag.agent.config import (
     Schedule,
     TrainConfig,
     config_fields,
+    expand_seeds,
     flatten,
 )
-from crar_diag.agent.config_sources import build_config, from_toml, parse_seeds, to_toml
+from crar_diag.agent.config_sources import build_config, from_toml, to_toml
 from crar_diag.agent.presets import preset
 from crar_diag.errors import InputError
 
@@ -110,7 +111,7 @@ def test_any_override_is_taken_or_refused(key, text):
     ],
 )
 def test_seed_ranges_are_half_open(text, seeds):
-    assert parse_seeds(text) == seeds
+    assert expand_seeds(text) == seeds
     assert build_config("simple-maze", seeds=text).seeds == seeds
     assert build_config("simple-maze", overrides=[f"seeds={text}"]).seeds == seeds
 
@@ -123,9 +124,7 @@ def test_seed_ranges_are_half_open(text, seeds):
     ],
 )
 def test_seeds_that_name_nothing_or_twice_are_refused(text):
-    with pytest.raises(InputError, match=r"^seeds must be "):
-        parse_seeds(text)
-    with pytest.raises(InputError, match=r"^--seeds must be "):
+    with pytest.raises(InputError, match=r"^--seeds must be .*, found "):
         build_config("simple-maze", seeds=text)
 
 

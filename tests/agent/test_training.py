@@ -40,12 +40,14 @@ from crar_diag.envs.data import gather
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError, StorageError
 from tests.runs import (
+    HELD_OUT,
     assert_same_run,
     content,
     files_up_to,
     labyrinth_config,
     maze_config,
     recorded,
+    trained,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -55,25 +57,19 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def few_held_out(monkeypatch):
-    monkeypatch.setattr(probes, "HELD_OUT_TRANSITIONS", 12)
+    monkeypatch.setattr(probes, "HELD_OUT_TRANSITIONS", HELD_OUT)
 
 
 @pytest.fixture(scope="module")
 def maze_run(tmp_path_factory) -> Path:
     """The members 0 to 2 of the small maze run, trained in one go."""
-    folder = tmp_path_factory.mktemp("maze") / "run"
-    train(MAZE, folder)
-    return folder
+    return trained(MAZE, tmp_path_factory.mktemp("maze") / "run")
 
 
 @pytest.fixture(scope="module")
 def labyrinth_run(tmp_path_factory) -> Path:
     """Two members of the small labyrinth run, trained in one go."""
-    folder = tmp_path_factory.mktemp("labyrinth") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probes, "HELD_OUT_TRANSITIONS", 12)
-        train(labyrinth_config(), folder)
-    return folder
+    return trained(labyrinth_config(), tmp_path_factory.mktemp("labyrinth") / "run")
 
 
 # From a configuration to its parts

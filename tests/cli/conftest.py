@@ -23,7 +23,7 @@ from crar_diag.agent import forecast, probes
 from crar_diag.agent.sealing import CHECKPOINT, seal, unseal
 from crar_diag.agent.training import RunInterruptedError, Watch, train
 from crar_diag.cli.main import main
-from tests.runs import labyrinth_config, maze_config
+from tests.runs import HELD_OUT, labyrinth_config, maze_config, trained
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ Command = Callable[..., Answer]
 @pytest.fixture
 def cli(monkeypatch, capfd) -> Command:
     """Run `crar-diag ARGUMENTS` and put back what it sets for a whole process."""
-    monkeypatch.setattr(probes, "HELD_OUT_TRANSITIONS", 12)
+    monkeypatch.setattr(probes, "HELD_OUT_TRANSITIONS", HELD_OUT)
     monkeypatch.setattr(forecast, "_MEASURE_SECONDS", 0.01)
 
     def run(*arguments: object) -> Answer:
@@ -78,19 +78,13 @@ def cli(monkeypatch, capfd) -> Command:
 @pytest.fixture(scope="session")
 def maze_run(tmp_path_factory) -> Path:
     """A finished run folder: members 0 and 1 of the small maze run. Not to be written."""
-    folder = tmp_path_factory.mktemp("cli") / "maze"
-    train(maze_config(), folder)
-    return folder
+    return trained(maze_config(), tmp_path_factory.mktemp("cli") / "maze")
 
 
 @pytest.fixture(scope="session")
 def labyrinth_run(tmp_path_factory) -> Path:
     """A finished run folder: member 0 of the small labyrinth run. Not to be written."""
-    folder = tmp_path_factory.mktemp("cli") / "labyrinth"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probes, "HELD_OUT_TRANSITIONS", 12)
-        train(labyrinth_config("0", 5), folder)
-    return folder
+    return trained(labyrinth_config("0", 5), tmp_path_factory.mktemp("cli") / "labyrinth")
 
 
 @contextmanager

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from crar_diag.envs.labyrinth import MetaLabyrinthEnv, from_maps, generate, step, tiles
+from crar_diag.envs.labyrinth import (
+    MetaLabyrinthEnv,
+    from_maps,
+    generate,
+    step,
+    tiles,
+    truncated,
+)
 from crar_diag.errors import InputError
 from tests.envs.twins import HAND_MAZE, LabyrinthTwin
 
@@ -100,6 +107,15 @@ def test_a_terminal_50th_step_is_not_truncated():
     for _ in range(49):
         env.step(2)
     assert env.step(1)[1:4] == (1.0, True, False)
+
+
+@pytest.mark.parametrize("cap", [1, 3])
+def test_another_cap_cuts_off_after_as_many_steps(cap):
+    state, cuts = from_maps([HAND_MAZE] * 2), []
+    for _ in range(4):
+        state, _, _ = step(state, np.array([2, 2]))
+        cuts.append(truncated(state, np.array([False, True]), cap).tolist())
+    assert cuts == [[number >= cap, False] for number in range(1, 5)]
 
 
 def test_env_draws_a_new_maze_at_every_reset():
