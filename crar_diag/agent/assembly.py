@@ -63,8 +63,8 @@ def choose_engine(
         return ReferenceEngine()
     if not supports(architecture, replay):
         raise InputError(
-            f"engine = 'fused' trains dense networks on the CPU, not '{architecture.name}' on "
-            f"{replay.device.type}; use engine = 'reference' or 'auto'"
+            f"engine = 'fused' does not train '{architecture.name}' on {replay.device.type}; use "
+            "engine = 'reference' or 'auto'"
         )
     return FusedEngine(threads)
 

@@ -1,7 +1,7 @@
 """The population engine: advances M agents together, whatever they are trained for.
 
 `ReferenceEngine` works for every architecture and device and is the definition of an update;
-`crar_diag.agent.fused.engine.FusedEngine` is its fast twin for dense networks on the CPU.
+`crar_diag.agent.fused.engine.FusedEngine` is its fast twin on the CPU.
 """
 
 from abc import ABC, abstractmethod

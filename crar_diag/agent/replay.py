@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crar_diag.agent.streams import batch_draws
+from crar_diag.agent.streams import BLOCK, batch_draws
 from crar_diag.errors import InputError
 
 if TYPE_CHECKING:
@@ -122,11 +122,22 @@ class Replay:
         self.seeds = tuple(seeds)
         self.batch_size = batch_size
         self.device = torch.device(device)
+        self._drawn: dict[int, tuple[int, np.ndarray]] = {}
 
     def draws(self, member: int, first: int, updates: int) -> np.ndarray:
         """Return the transitions of some of a member's updates, int64 `[updates, batch]`."""
-        size = len(self.members[member])
-        return batch_draws(self.seeds[member], first, updates, self.batch_size, size)
+        last = first + updates - 1
+        blocks = [self._block(member, b) for b in range(first // BLOCK, last // BLOCK + 1)]
+        return np.concatenate(blocks)[first % BLOCK :][:updates]
+
+    def _block(self, member: int, block: int) -> np.ndarray:
+        """Return a block of draws; a member's last is kept, for updates come in small pieces."""
+        kept, draws = self._drawn.get(member, (None, None))
+        if draws is None or kept != block:
+            size = len(self.members[member])
+            draws = batch_draws(self.seeds[member], block * BLOCK, BLOCK, self.batch_size, size)
+            self._drawn[member] = block, draws
+        return draws
 
     def batches(self, rows: Tensor) -> dict[str, Tensor]:
         """Return one batch a member, each entry `[M, batch, ...]`, for rows `[M, batch]`."""

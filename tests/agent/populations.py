@@ -16,9 +16,11 @@ from crar_diag.envs.data import TransitionData, gather
 from crar_diag.envs.observer import Observer
 
 
-def rewarding_maze(seed: int, transitions: int = 400) -> TransitionData:
-    """Random-policy data of the simple maze, with rewards and terminals so that no loss is idle."""
-    data = gather("simple-maze", transitions, stream(seed, "data"))
+def rewarding_maze(
+    seed: int, transitions: int = 400, environment: str = "simple-maze"
+) -> TransitionData:
+    """Random-policy data of a maze, with rewards and terminals so that no loss is idle."""
+    data = gather(environment, transitions, stream(seed, "data"))
     rng = np.random.default_rng(seed)
     return TransitionData(
         data.environment,
@@ -55,6 +57,8 @@ def make(
     seeds: Sequence[int] | None = None,
     architecture: Architecture = SIMPLE_MAZE,
     domains: Sequence[str] | None = None,
+    batch_size: int = 8,
+    transitions: int = 400,
 ) -> tuple[Population, Replay]:
     """Return a population whose epochs last 4 updates and whose targets are copied every 3."""
     seeds = tuple(range(len(members))) if seeds is None else tuple(seeds)
@@ -70,9 +74,10 @@ def make(
     population = Population(architecture, stack(agents), rule, members)
     kind = "symbolic" if architecture.observation_shape[-1] == 8 else "pixels"
     domains = domains or ["inverse" if seed % 2 else "normal" for seed in seeds]
-    observers = [Observer("simple-maze", kind, domain) for domain in domains]
-    data = [rewarding_maze(seed) for seed in seeds]
-    return population, Replay(data, observers, seeds, 8, dtype)
+    environment = "labyrinth" if architecture.name.startswith("labyrinth") else "simple-maze"
+    observers = [Observer(environment, kind, domain) for domain in domains]
+    data = [rewarding_maze(seed, transitions, environment) for seed in seeds]
+    return population, Replay(data, observers, seeds, batch_size, dtype)
 
 
 def same(one: Population, other: Population, tolerance: float) -> None:

@@ -301,7 +301,6 @@ def wrong(*arguments: str, env: str | None = "simple-maze") -> list[str]:
         (wrong("--learning-rate", "1e200"), r"^optimizer.learning_rate must be at most 3.4e\+38"),
         (wrong("--set", "evaluation.every=1"), r"^evaluation.every must be 0 in the simple maze"),
         (wrong("--updates", "9007199254740992"), r"must be at most 100000 epochs"),
-        (wrong("--set", "engine=fused", env="labyrinth"), r"^engine = 'fused' trains dense"),
         (
             wrong("--set", "evaluation.depth=9", env="labyrinth"),
             r"evaluation.depth must be less than",

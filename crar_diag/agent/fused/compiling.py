@@ -10,6 +10,13 @@ import numba
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+OPTIONS: Any = {
+    "nogil": True,
+    "error_model": "numpy",
+    # No `nnan`, no `ninf`: with them a diverging member would go unnoticed.
+    "fastmath": {"reassoc", "contract", "nsz"},
+}
+
 
 def _cache_folder() -> Path | None:
     """Return a writable folder for compiled code, or None where there is none.
@@ -40,13 +47,7 @@ def jit(function: Function) -> Function:
     # Numba reads it when the function is decorated.
     numba.config.CACHE_DIR = str(_FOLDER)  # type: ignore[attr-defined]
     try:
-        compiled = numba.njit(
-            nogil=True,
-            cache=_FOLDER is not None,
-            error_model="numpy",
-            # No `nnan`, no `ninf`: with them a diverging member would go unnoticed.
-            fastmath={"reassoc", "contract", "nsz"},
-        )(function)
+        compiled = numba.njit(cache=_FOLDER is not None, **OPTIONS)(function)
     finally:
         numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
     return cast(Function, compiled)

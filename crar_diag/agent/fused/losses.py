@@ -1,27 +1,26 @@
 """The seven losses of the fused update and their derivatives by the states.
 
-Each is the twin of one function of `crar_diag.agent.losses`; what they compute is said there.
+Each is the twin of one function of `crar_diag.agent.losses`; what they compute is said there. They
+are the same for every kind of agent: states are columns `[d, n]`, the numbers of a channel one
+after the other.
 """
 
 import math
 from typing import Any
 
+from crar_diag.agent.fused.agents import head_gradient, run_head
 from crar_diag.agent.fused.compiling import jit
-from crar_diag.agent.fused.dense import (
-    GAMMA,
-    PAIR_HIGH,
-    PAIR_LOW,
-    PAIR_SCALE,
-    VOLUME_LIMIT,
-    backward,
-)
-from crar_diag.agent.fused.encoding import last_layer, run_head
 from crar_diag.agent.fused.layout import (
     CONSECUTIVE_PAIRS,
     ENCODER,
+    GAMMA,
     HEAD_OF,
+    PAIR_HIGH,
+    PAIR_LOW,
+    PAIR_SCALE,
     Q_LOSS,
     RANDOM_PAIRS,
+    VOLUME_LIMIT,
     VOLUME_LOSS,
     Q,
 )
@@ -52,46 +51,53 @@ def _pair_loss(x: Any, n: int, d: int, left: Any, right: Any, dx: Any, hyper: An
 
 
 @jit
-def _volume_loss(x: Any, n: int, d: int, columns: Any, dx: Any, hyper: Any) -> float:
-    """Return mean clip(max x^2 - 1, 0, limit) over the batch and add its derivative to `dx`."""
-    total = 0.0
-    for j in range(columns.size):
-        c = columns[j]
-        largest, at = x[c] * x[c], 0
-        for f in range(1, d):
-            square = x[f * n + c] * x[f * n + c]
-            if square > largest:
-                largest, at = square, f
-        excess = largest - 1.0
-        if excess >= 0.0:
-            total += min(excess, hyper[VOLUME_LIMIT])
-            if excess <= hyper[VOLUME_LIMIT]:
-                dx[at * n + c] += 2 * x[at * n + c] / columns.size
-    return total / columns.size
+def _volume_loss(x: Any, n: int, d: int, channels: int, columns: Any, dx: Any, hyper: Any) -> float:
+    """Return mean clip(max x^2 - 1, 0, limit) and add its derivative to `dx`.
+
+    The maximum is over the channels, the mean over the batch and the positions of an image.
+    """
+    total, positions = 0.0, d // channels
+    count = columns.size * positions
+    for position in range(positions):
+        for j in range(columns.size):
+            at = position * n + columns[j]
+            largest = x[at] * x[at]
+            for f in range(1, channels):
+                k = (f * positions + position) * n + columns[j]
+                if x[k] * x[k] > largest:
+                    largest, at = x[k] * x[k], k
+            excess = largest - 1.0
+            if excess >= 0.0:
+                total += min(excess, hyper[VOLUME_LIMIT])
+                if excess <= hyper[VOLUME_LIMIT]:
+                    dx[at] += 2 * x[at] / count
+    return total / count
+
+
+@jit
+def _best_actions(q: Any, size: int, best: Any) -> None:
+    """Put the action with the largest Q value, `[4, size]` flat, of each column into `best`."""
+    for j in range(size):
+        best[j] = 0
+        for k in range(1, 4):
+            if q[k * size + j] > q[best[j] * size + j]:
+                best[j] = k
 
 
 @jit
 def _head_loss(
-    theta: Any, layout: Any, loss: int, x: Any, n: int, batch: Any, rule: Any, work: Any
+    theta: Any, layout: Any, loss: int, n: int, batch: Any, rule: Any, work: Any
 ) -> float:
     """Return one of the losses with a head; fill `work.dx` and the head's part of the gradient."""
-    size = batch.actions.size
-    d = layout.sizes[ENCODER][-1]
+    size, d = batch.actions.size, layout.places.dimension
     here, there = work.columns[0], work.columns[1]
-    head, actions = HEAD_OF[loss], batch.actions
+    head, actions, x, out, dout = HEAD_OF[loss], batch.actions, work.x, work.out, work.dout
     if loss == Q_LOSS:
         actions = work.none
         if rule.double_q:
-            online = run_head(theta, layout, Q, x, n, there, actions, work)
-            for j in range(size):
-                best = 0
-                for k in range(1, 4):
-                    if online[k * size + j] > online[best * size + j]:
-                        best = k
-                work.picks[j] = best
-    sizes = layout.sizes[head]
-    out = run_head(theta, layout, head, x, n, here, actions, work)
-    dout = last_layer(work.dhead, sizes, size)
+            run_head(theta, layout, Q, n, there, actions, work)
+            _best_actions(out, size, work.picks)
+    run_head(theta, layout, head, n, here, actions, work)
     total = 0.0
     if loss == 0:
         for f in range(d):
@@ -112,37 +118,23 @@ def _head_loss(
             dout[j] = 2 * gap / size
         total /= size
     else:
-        dout[:] = 0
+        dout[: 4 * size] = 0
         for j in range(size):
-            k = batch.second[j]
             if rule.double_q:
-                value = batch.target_q[work.picks[j], k]
+                value = work.next_q[work.picks[j], j]
             else:
-                value = batch.target_q[0, k]
+                value = work.next_q[0, j]
                 for b in range(1, 4):
-                    value = max(value, batch.target_q[b, k])
+                    value = max(value, work.next_q[b, j])
             wanted = batch.rewards[j] + rule.hyper[GAMMA] * batch.going_on[j] * value
             at = batch.actions[j] * size + j
             gap = out[at] - wanted
             total += gap * gap
             dout[at] = 2 * gap / (4 * size)
         total /= 4 * size
-    lo, hi = layout.starts[head], layout.starts[head + 1]
-    if rule.weights[loss] > 0 and (rule.trainable[head] or rule.trainable[ENCODER]):
-        backward(
-            theta[lo:hi],
-            sizes,
-            size,
-            work.head,
-            work.dhead,
-            work.grad[lo:hi],
-            work.rows,
-            rule.trainable[ENCODER],
-        )
-        if rule.trainable[ENCODER]:
-            for f in range(d):
-                for j in range(size):
-                    work.dx[f * n + here[j]] += work.dhead[f * size + j]
+    trains_encoder = rule.trainable[ENCODER]
+    if rule.weights[loss] > 0 and (rule.trainable[head] or trains_encoder):
+        head_gradient(theta, layout, head, n, here, actions, trains_encoder, work)
     return total
 
 
@@ -151,16 +143,13 @@ def loss_derivative(
     theta: Any, layout: Any, loss: int, n: int, batch: Any, rule: Any, work: Any
 ) -> float:
     """Return a loss of the encoded batch, its derivatives in `work.dx` and the head's gradient."""
-    encoder = layout.sizes[ENCODER]
-    d = encoder[-1]
-    x = last_layer(work.a, encoder, n)
-    dx = work.dx
+    d, x, dx = layout.places.dimension, work.x, work.dx
     dx[: d * n] = 0
     here, there, rolled = work.columns[0], work.columns[1], work.columns[2]
     if loss == VOLUME_LOSS:
-        return _volume_loss(x, n, d, here, dx, rule.hyper)
+        return _volume_loss(x, n, d, layout.places.channels, here, dx, rule.hyper)
     if loss == RANDOM_PAIRS:
         return _pair_loss(x, n, d, here, rolled, dx, rule.hyper)
     if loss == CONSECUTIVE_PAIRS:
         return _pair_loss(x, n, d, here, there, dx, rule.hyper)
-    return _head_loss(theta, layout, loss, x, n, batch, rule, work)
+    return _head_loss(theta, layout, loss, n, batch, rule, work)

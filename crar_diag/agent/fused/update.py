@@ -1,12 +1,15 @@
-"""The fused update of one low-dimensional agent on the CPU, compiled by Numba.
+"""The fused update of one agent on the CPU, compiled by Numba.
 
 The same arithmetic as `crar_diag.agent.engine` on `crar_diag.agent.losses`, which is the reference
-that the tests hold it against, for agents whose five components are dense networks. It is fast for
-three reasons, none of which changes what is computed beyond rounding:
+that the tests hold it against. It is fast for these reasons, none of which changes what is computed
+beyond rounding:
 
 - a batch of 32 transitions shows few distinct pictures (31 in the simple maze), so the encoder runs
   once on each distinct picture and the derivatives of equal pictures are summed;
-- the target network is constant for a thousand updates, so its Q values are a table;
+- what an encoder's first layers have in common between pixels or tiles is computed once: see
+  `vector.py` and `quads.py`;
+- the target network is constant for a thousand updates, so that the Q values of few pictures are a
+  table;
 - one member's weights and optimizer state stay in the cache while many updates are applied, and
   clipping, RMSprop and the update are two passes over memory.
 """
@@ -16,26 +19,33 @@ from typing import Any
 
 import numpy as np
 
-from crar_diag.agent.fused.compiling import jit
-from crar_diag.agent.fused.dense import CLIP, ONE_MINUS_RHO, norms, rmsprop
-from crar_diag.agent.fused.encoding import (
-    distinct_pictures,
+from crar_diag.agent.fused.agents import (
+    descend,
     encode,
     encoder_gradient,
-    target_values,
+    next_values_known,
+    refresh_target,
+    run_head,
+    square_norms,
+    sum_tied,
+    workspace,
 )
+from crar_diag.agent.fused.compiling import jit
 from crar_diag.agent.fused.layout import (
+    CLIP,
     CONSECUTIVE_PAIRS,
     ENCODER,
     HEAD_OF,
     JOINT,
+    ONE_MINUS_RHO,
     Q_LOSS,
     SEQUENTIAL,
     VOLUME_LOSS,
     Batch,
-    workspace,
+    Q,
 )
 from crar_diag.agent.fused.losses import loss_derivative
+from crar_diag.agent.fused.pictures import distinct_pictures
 
 
 @jit
@@ -43,13 +53,14 @@ def _step(
     theta: Any, v: Any, layout: Any, components: Any, slots: Any, rate: Any, rule: Any, work: Any
 ) -> bool:
     """Apply one optimizer step to the trainable ones of `components`; False if not finite."""
+    starts, tensors = layout.places.starts, layout.places.tensors
     # Zero in the agent's precision: a literal would make the whole step double.
     total = rate - rate
     for c in components:
         if c >= 0 and rule.trainable[c]:
-            grad = work.grad[layout.starts[c] : layout.starts[c + 1]]
-            count = norms(grad, layout.sizes[c], work.squares[c])
-            for k in range(count):
+            grad = work.grad[starts[c] : starts[c + 1]]
+            square_norms(layout, c, grad, work.squares[c])
+            for k in range(tensors[c].size):
                 total += work.squares[c, k]
     if not math.isfinite(total):
         return False
@@ -62,17 +73,9 @@ def _step(
     for k in range(len(components)):
         c = components[k]
         if c >= 0 and rule.trainable[c]:
-            lo, hi = layout.starts[c], layout.starts[c + 1]
-            rmsprop(
-                theta[lo:hi],
-                work.grad[lo:hi],
-                v[slots[k] : slots[k] + hi - lo],
-                layout.sizes[c],
-                work.squares[c],
-                total,
-                rate,
-                rule.hyper,
-            )
+            lo, hi = starts[c], starts[c + 1]
+            squares, own = work.squares[c], v[slots[k] : slots[k] + hi - lo]
+            descend(theta, layout, c, work.grad[lo:hi], own, squares, total, rate, rule.hyper)
     if absurd and not np.isfinite(theta).all():
         theta[:] = before
         return False
@@ -85,6 +88,7 @@ def _update(
     target: Any,
     v: Any,
     layout: Any,
+    table: Any,
     batch: Any,
     copy_target: bool,
     rule: Any,
@@ -92,25 +96,34 @@ def _update(
     losses: Any,
 ) -> bool:
     """Apply one update, put its seven losses into `losses`; False if one is not finite."""
-    d = layout.sizes[ENCODER][-1]
+    d, starts, size = layout.places.dimension, layout.places.starts, batch.first.size
     of_s, of_both = distinct_pictures(
         batch.first, batch.second, work.slots, work.picks, work.columns
     )
     work.distinct[:of_both] = work.picks[:of_both]
+    sequential = rule.mode == SEQUENTIAL
     source, n = theta, of_both
-    if rule.mode != SEQUENTIAL:
+    if not sequential:
         source = work.start
         source[:] = theta
         work.joint[:] = 0
-        encode(source, layout, batch.table, work.distinct, n, work.a)
+    encoded = 0  # how many pictures' states are up to date
     for loss in range(7):
-        if rule.mode == SEQUENTIAL:
+        if sequential:
             with_next = loss in (0, CONSECUTIVE_PAIRS) or (loss == Q_LOSS and rule.double_q)
             n = of_both if with_next else of_s
-            encode(source, layout, batch.table, work.distinct, n, work.a)
-        if loss == Q_LOSS and copy_target:
-            target[:] = source
-            target_values(target, layout, batch.table, batch.target_q, work)
+        if loss == (Q_LOSS if sequential else 0):
+            if copy_target:
+                target[:] = source
+                refresh_target(target, layout, table, work)
+            if not next_values_known(batch.second, work, layout):
+                encode(target, layout, table, batch.second, size, work)
+                run_head(target, layout, Q, size, work.identity, work.none, work)
+                work.next_q[:] = work.out[: 4 * size].reshape(4, size)
+            encoded = 0  # the target network has used the same memory
+        if encoded != n:
+            encode(source, layout, table, work.distinct, n, work)
+            encoded = n
         value = loss_derivative(source, layout, loss, n, batch, rule, work)
         if not math.isfinite(value):
             return False
@@ -119,7 +132,7 @@ def _update(
         head = HEAD_OF[loss]
         if rule.mode == JOINT:
             if head >= 0:
-                lo, hi = layout.starts[head], layout.starts[head + 1]
+                lo, hi = starts[head], starts[head + 1]
                 if weight > 0:
                     work.grad[lo:hi] *= weight
                 else:
@@ -128,22 +141,31 @@ def _update(
                 work.joint[: d * n] += weight * work.dx[: d * n]
         elif weight > 0:
             if rule.trainable[ENCODER]:
-                encoder_gradient(source, layout, n, work.dx, loss == VOLUME_LOSS, work)
-            rate = rule.rate * weight
-            if not _step(theta, v, layout, (ENCODER, head), layout.slots[loss], rate, rule, work):
+                encoder_gradient(source, layout, table, n, work.dx, loss == VOLUME_LOSS, work)
+            rate, slots = rule.rate * weight, layout.places.slots[loss]
+            if not _step(theta, v, layout, (ENCODER, head), slots, rate, rule, work):
                 return False
+            if sequential and rule.trainable[ENCODER] and work.squares[ENCODER].max() > 0:
+                encoded = 0
     if rule.mode == JOINT:
         if rule.trainable[ENCODER]:
-            encoder_gradient(source, layout, n, work.joint, False, work)
-        return _step(theta, v, layout, (0, 1, 2, 3, 4), layout.starts, rule.rate, rule, work)
+            encoder_gradient(source, layout, table, n, work.joint, False, work)
+        return _step(theta, v, layout, (0, 1, 2, 3, 4), starts, rule.rate, rule, work)
     return True
 
 
 @jit
+def _reorder(values: Any, places: Any, out: Any) -> None:
+    for k in range(places.size):
+        out[k] = values[places[k]]
+
+
+@jit
 def advance(
-    theta: Any,
-    target: Any,
-    v: Any,
+    parameters: Any,
+    target_parameters: Any,
+    squares: Any,
+    orders: Any,
     layout: Any,
     table: Any,
     data: Any,
@@ -156,11 +178,12 @@ def advance(
     """Apply `len(draws)` updates to one member, in place.
 
     Args:
-        theta: flat parameters `[P]`.
-        target: the target network's, `[P]`.
-        v: running squares of all optimizers, flat.
-        layout: a `Layout`.
-        table: distinct pictures `[features, K]`.
+        parameters: flat, as the population has them.
+        target_parameters: the target network's.
+        squares: running squares of all optimizers, flat.
+        orders: how the three lie here, an `Orders`.
+        layout: a `VectorLayout` or an `ImageLayout`.
+        table: distinct pictures: `[features, K]`, or an `image.Pictures`.
         data: `Transitions`.
         draws: `[updates, batch]`, which transitions each update sees.
         start: number of updates that the member has behind it.
@@ -173,23 +196,33 @@ def advance(
         whose step was then not taken.
     """
     updates, size = draws.shape
-    pictures = table.shape[1]
-    work = workspace(theta, layout, size, pictures)
-    target_q = np.empty((4, pictures), theta.dtype)
-    if start % period != 0:
-        target_values(target, layout, table, target_q, work)
+    theta = np.empty(orders.pick.size, parameters.dtype)
+    target = np.empty(orders.pick.size, parameters.dtype)
+    v = np.empty(orders.pick_squares.size, parameters.dtype)
+    _reorder(parameters, orders.pick, theta)
+    _reorder(target_parameters, orders.pick, target)
+    _reorder(squares, orders.pick_squares, v)
+    work = workspace(layout, theta, table, size)
+    sum_tied(theta, layout)
+    sum_tied(target, layout)
+    refresh_target(target, layout, table, work)
     first, second = np.empty(size, np.int64), np.empty(size, np.int64)
     actions = np.empty(size, np.int64)
     rewards, going_on = np.empty(size, theta.dtype), np.empty(size, theta.dtype)
     values = np.empty(7)
-    batch = Batch(table, target_q, first, second, actions, rewards, going_on)
+    batch = Batch(first, second, actions, rewards, going_on)
+    done = 0
     for u in range(updates):
         for j in range(size):
             t = draws[u, j]
             first[j], second[j] = data.first[t], data.second[t]
             actions[j], rewards[j], going_on[j] = data.actions[t], data.rewards[t], data.going_on[t]
         copy_target = (start + u) % period == 0
-        if not _update(theta, target, v, layout, batch, copy_target, rule, work, values):
-            return u
+        if not _update(theta, target, v, layout, table, batch, copy_target, rule, work, values):
+            break
         losses += values
-    return updates
+        done += 1
+    _reorder(theta, orders.spread, parameters)
+    _reorder(target, orders.spread, target_parameters)
+    _reorder(v, orders.spread_squares, squares)
+    return done
