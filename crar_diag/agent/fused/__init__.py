@@ -1,1 +1,1 @@
-"""The fused engine: dense agents on the CPU, compiled by Numba, several times as fast."""
+"""The fused engine: agents on the CPU, compiled by Numba, many times as fast."""
