@@ -5,7 +5,8 @@ the weights that come out must be equal up to rounding.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import plain
 import torch
@@ -17,10 +18,11 @@ from crar_diag.agent.fused.engine import FusedEngine
 from crar_diag.agent.population import Population
 from crar_diag.agent.presets import preset
 from crar_diag.agent.replay import Replay
+from crar_diag.envs.names import LABYRINTH
 
-# Seven updates with a target copy at the first, the fourth and the seventh.
-UPDATES = 7
-TARGET_PERIOD = 3
+# Five updates with a target copy at the first, the third and the fifth.
+UPDATES = 5
+TARGET_PERIOD = 2
 
 # Rounding alone: 1e-15 and 1e-6 are usual.
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
@@ -31,32 +33,59 @@ class Case:
     """What an update is, and of how many agents.
 
     Attributes:
+        environment: `simple-maze` or `labyrinth`.
         mode: `sequential`, `simultaneous` or `joint`.
-        frozen: train the encoder alone, on the negated pictures (a transfer).
-        members: agents in the population, each with its own 5,000 transitions.
+        frozen: train the encoder alone.
+        domain: how the agents see.
+        members: agents in the population, each with its own published number of transitions.
     """
 
+    environment: str
     mode: str = "sequential"
     frozen: bool = False
+    domain: str = "normal"
     members: int = 1
+
+    @property
+    def work(self) -> str:
+        """What an update does; cases are compared only where it is equal."""
+        return f"{self.mode}, encoder only" if self.frozen else self.mode
 
     def build(
         self, precision: str = "float32", target_period: int = 1000
     ) -> tuple[Population, Replay]:
-        """Return an untrained population under the published configuration."""
-        config = preset("simple-maze")
-        changes: dict[str, object] = {
-            "seeds": tuple(range(self.members)),
-            "precision": precision,
-            "target_period": target_period,
-            "optimizer": config.optimizer.model_copy(update={"mode": self.mode}),
-        }
+        """Return an untrained population under the published configuration, and its data."""
+        drawn, replay = _drawn(self.environment, self.domain, self.members, precision)
+        rule = replace(drawn.rule, mode=self.mode, target_period=target_period)
+        rules = drawn.members
         if self.frozen:
-            changes |= {"trainable": ("encoder",), "domain": "inverse"}
-        return build(config.model_copy(update=changes), torch.device("cpu"))
+            rules = tuple(replace(rule, trainable=frozenset({"encoder"})) for rule in rules)
+        return Population(drawn.architecture, drawn.agents(), rule, rules), replay
 
     def __str__(self) -> str:
-        return f"{self.mode}, encoder only" if self.frozen else self.mode
+        return self.work if self.domain == "normal" else f"{self.work}, {self.domain} domain"
+
+
+@cache
+def _drawn(
+    environment: str, domain: str, members: int, precision: str
+) -> tuple[Population, Replay]:
+    config = preset(environment)
+    changes = {"domain": domain, "seeds": tuple(range(members)), "precision": precision}
+    return build(config.model_copy(update=changes), torch.device("cpu"))
+
+
+def kinds(environment: str) -> list[Case]:
+    """Return a case for everything that an update can be: the modes, a transfer, plain pictures.
+
+    A transfer trains the encoder alone on the negated pictures. Noise is not made of tiles, so that
+    the fused engine works on the labyrinth's whole pictures.
+    """
+    found = [Case(environment, mode) for mode in MODES]
+    found.append(Case(environment, frozen=True, domain="inverse"))
+    if environment == LABYRINTH:
+        found.append(Case(environment, domain="noise"))
+    return found
 
 
 @dataclass(frozen=True)
@@ -87,16 +116,32 @@ class Difference:
         )
 
 
+@cache
+def _plain_data(environment: str, domain: str, precision: str) -> dict[str, torch.Tensor]:
+    data = _drawn(environment, domain, 1, precision)[1].members[0]
+    return {
+        "pictures": data.observe(torch.arange(len(data.tiles))),
+        "first": data.first,
+        "second": data.second,
+        "action": data.actions,
+        "reward": data.rewards,
+        "terminal": data.terminals,
+    }
+
+
 def plain_training(
-    population: Population,
-    replay: Replay,
-    foreach: bool | None = None,
-    target_period: int = 1000,
+    case: Case, precision: str = "float32", target_period: int = 1000
 ) -> plain.Training:
-    """Return the plain loop with the weights and the data of a population's first member."""
-    everything = replay.members[0].batch(torch.arange(len(replay.members[0])))
-    weights = [p[0] for p in population.agents().values()]
-    return plain.Training(weights, everything, foreach, target_period)
+    """Return the plain loop with the weights and the data of a case's first member."""
+    population, _ = replace(case, members=1).build(precision)
+    return plain.Training(
+        plain.TASKS[case.environment],
+        [p[0] for p in population.agents().values()],
+        _plain_data(case.environment, case.domain, precision),
+        case.mode,
+        case.frozen,
+        target_period,
+    )
 
 
 def _after(case: Case, engine: Engine, precision: str) -> torch.Tensor:
@@ -105,25 +150,20 @@ def _after(case: Case, engine: Engine, precision: str) -> torch.Tensor:
     return population.parameters.double()
 
 
-def _plainly(foreach: bool | None) -> torch.Tensor:
-    population, replay = Case().build("float64", TARGET_PERIOD)
-    training = plain_training(population, replay, foreach, TARGET_PERIOD)
-    for rows in replay.draws(0, 0, UPDATES):
+def _plainly(case: Case) -> torch.Tensor:
+    training = plain_training(case, "float64", TARGET_PERIOD)
+    for rows in case.build("float64")[1].draws(0, 0, UPDATES):
         training.update(torch.from_numpy(rows))
-    return torch.cat([p.detach().flatten() for p in training.agent.parameters()])[None]
+    return torch.cat([p.detach().flatten() for p in training.agent.parameters()])
 
 
-def differences(threads: int) -> Iterable[Difference]:
-    """Compare the plain loop, the fused engine and the reference, the last in double precision."""
-    for case in (Case(), *(Case(mode, members=2) for mode in MODES), Case(frozen=True, members=2)):
+def differences(environment: str, threads: int) -> Iterable[Difference]:
+    """Compare the plain loop and the fused engine with the reference in double precision."""
+    for case in (replace(kind, members=2) for kind in kinds(environment)):
         start = case.build("float64")[0].parameters
         reference = _after(case, ReferenceEngine(), "float64")
         moved = float((reference - start).abs().max())
-        if case == Case():
-            for foreach, name in ((None, "plain loop"), (True, "plain loop, foreach")):
-                gap = float((_plainly(foreach) - reference).abs().max())
-                yield Difference(f"{name} and reference, float64", "float64", gap, moved)
-        else:
-            gap = float((_after(case, FusedEngine(threads), "float32") - reference).abs().max())
-            what = f"fused in float32 and reference in float64, {case}"
-            yield Difference(what, "float32", gap, moved)
+        plainly = float((_plainly(case) - reference[0]).abs().max())
+        yield Difference(f"{case}: plain loop, float64, and reference", "float64", plainly, moved)
+        fused = float((_after(case, FusedEngine(threads), "float32") - reference).abs().max())
+        yield Difference(f"{case}: fused, float32, and reference", "float32", fused, moved)
