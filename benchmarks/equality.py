@@ -18,10 +18,10 @@ from crar_diag.agent.fused.engine import FusedEngine
 from crar_diag.agent.population import Population
 from crar_diag.agent.presets import preset
 from crar_diag.agent.replay import Replay
-from crar_diag.envs.names import LABYRINTH
+from crar_diag.envs.names import LABYRINTH, Environment
 
-# Five updates with a target copy at the first, the third and the fifth.
-UPDATES = 5
+# Three updates with a target copy at the first and the third.
+UPDATES = 3
 TARGET_PERIOD = 2
 
 # Rounding alone: 1e-15 and 1e-6 are usual.
@@ -40,7 +40,7 @@ class Case:
         members: agents in the population, each with its own published number of transitions.
     """
 
-    environment: str
+    environment: Environment
     mode: str = "sequential"
     frozen: bool = False
     domain: str = "normal"
@@ -68,14 +68,14 @@ class Case:
 
 @cache
 def _drawn(
-    environment: str, domain: str, members: int, precision: str
+    environment: Environment, domain: str, members: int, precision: str
 ) -> tuple[Population, Replay]:
     config = preset(environment)
     changes = {"domain": domain, "seeds": tuple(range(members)), "precision": precision}
     return build(config.model_copy(update=changes), torch.device("cpu"))
 
 
-def kinds(environment: str) -> list[Case]:
+def kinds(environment: Environment) -> list[Case]:
     """Return a case for everything that an update can be: the modes, a transfer, plain pictures.
 
     A transfer trains the encoder alone on the negated pictures. Noise is not made of tiles, so that
@@ -157,7 +157,7 @@ def _plainly(case: Case) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in training.agent.parameters()])
 
 
-def differences(environment: str, threads: int) -> Iterable[Difference]:
+def differences(environment: Environment, threads: int) -> Iterable[Difference]:
     """Compare the plain loop and the fused engine with the reference in double precision."""
     for case in (replace(kind, members=2) for kind in kinds(environment)):
         start = case.build("float64")[0].parameters
@@ -165,5 +165,8 @@ def differences(environment: str, threads: int) -> Iterable[Difference]:
         moved = float((reference - start).abs().max())
         plainly = float((_plainly(case) - reference[0]).abs().max())
         yield Difference(f"{case}: plain loop, float64, and reference", "float64", plainly, moved)
-        fused = float((_after(case, FusedEngine(threads), "float32") - reference).abs().max())
-        yield Difference(f"{case}: fused, float32, and reference", "float32", fused, moved)
+        # On noise, float32 alone decides otherwise about some maxima: in it the reference itself
+        # ends 1e-3 away from the reference in double precision.
+        precision = "float64" if case.domain == "noise" else "float32"
+        fused = float((_after(case, FusedEngine(threads), precision) - reference).abs().max())
+        yield Difference(f"{case}: fused, {precision}, and reference", precision, fused, moved)

@@ -1,41 +1,67 @@
-"""The benchmark's result as Markdown and as JSON."""
+"""The benchmark's results as Markdown and as JSON."""
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from equality import UPDATES, Case, Difference
-from floor import AS_WRITTEN, BATCH, Pictures, operations, typical_pictures
+from floor import BATCH, Floor, operations
 from timing import Row
 
-_KINDS = ("needed", "as written")
+from crar_diag.agent.presets import preset
+from crar_diag.envs.names import Environment
 
 
 @dataclass(frozen=True)
 class Result:
-    """All that was measured.
+    """All that was measured in one environment.
 
     Attributes:
-        machine: what the numbers depend on; see `machine`.
+        environment: which.
         checks: that the rows do the same work.
         rows: the timed rows.
-        base: the row that is (a).
-        pictures: that an update needs.
-        product_rates: operations a second of the encoder's products, by size of the batch.
+        floors: by what they count; empty where there is no floor.
         memory: peak in MiB, of the libraries alone and of training the largest population.
     """
 
-    machine: dict[str, Any]
+    environment: Environment
     checks: list[Difference]
     rows: list[Row]
-    base: Row
-    pictures: Pictures
-    product_rates: dict[int, float]
+    floors: Mapping[str, Floor]
     memory: tuple[float, float]
+
+    def base(self, row: Row) -> Row:
+        """Return (a) for a row: the fastest plain loop of one agent that does the same work."""
+        same = [r for r in self.rows if _is_plain(r) and r.case.work == row.case.work]
+        return max(same, key=lambda row: row.rate)
+
+    def times_base(self, row: Row) -> float:
+        """Return a row's rate as a multiple of (a)'s."""
+        return row.rate / self.base(row).rate
+
+    @property
+    def works(self) -> list[Case]:
+        """One case for every kind of work, in the order of the rows."""
+        return list({row.case.work: row.case for row in reversed(self.rows)}.values())[::-1]
+
+    @property
+    def largest(self) -> int:
+        """How many agents the largest population has."""
+        return max(row.case.members for row in self.rows)
+
+
+def _is_plain(row: Row) -> bool:
+    return row.name.startswith("plain loop,")
+
+
+def in_order(rows: Iterable[Row], cases: list[Case]) -> list[Row]:
+    """Return the rows by their work, in the order of `cases`; within it, plain loops first."""
+    order = list(dict.fromkeys(case.work for case in cases))
+    return sorted(rows, key=lambda row: (order.index(row.case.work), row.name[:5] != "plain"))
 
 
 def machine(threads: int) -> dict[str, Any]:
@@ -55,95 +81,76 @@ def machine(threads: int) -> dict[str, Any]:
     }
 
 
-def floors(result: Result, case: Case) -> dict[str, tuple[float, float]]:
-    """Return an update's operations and the agent-updates a second that they allow, both counts."""
-    found = {}
-    for kind, pictures, size in (
-        ("needed", result.pictures, typical_pictures(result.pictures)),
-        ("as written", AS_WRITTEN, BATCH),
-    ):
-        count = operations(case, pictures)
-        found[kind] = (count, result.product_rates[size] / count)
-    return found
+def heading(facts: Mapping[str, Any]) -> str:
+    """Return the machine and the versions in a line."""
+    return (
+        f"## {facts['cpu']}, {facts['cores']} cores, {facts['threads']} threads; "
+        f"Python {facts['python']}, torch {facts['torch']}, numpy {facts['numpy']}, "
+        f"numba {facts['numba']}; load before: {facts['load']}\n"
+    )
 
 
 def as_markdown(result: Result) -> str:
     """Return the tables, ratios first."""
-    facts = result.machine
-    size = typical_pictures(result.pictures)
+    config = preset(result.environment)
     lines = [
-        f"## {facts['cpu']}, {facts['cores']} cores, {facts['threads']} threads; "
-        f"Python {facts['python']}, torch {facts['torch']}, numpy {facts['numpy']}, "
-        f"numba {facts['numba']}",
+        f"### {result.environment}: batches of {BATCH} of {config.data.transitions:,} transitions "
+        f"an agent, float32",
         "",
-        f"Simple maze, batches of 32, float32. (a) is the fastest plain loop of one agent. Load of "
-        f"the machine before: {facts['load']}. Rates are medians of {len(result.base.rates)} "
-        "rounds in which the rows took turns; the range is that of the rounds.",
-        "",
-        "Sequential is the work of (a), step for step. Simultaneous takes the same seven steps "
-        "from one forward pass; joint takes one step an update, and training the encoder only "
-        "leaves the heads alone: there, times (a) compares updates, not equal work.",
+        "In every mode (a) is the fastest plain PyTorch loop of one agent that does the same work, "
+        "step for step; its RMSprop is PyTorch's faster one (foreach). Encoder only is a transfer "
+        f"to the negated pictures. Rates are medians of {len(result.rows[0].rates)} rounds in "
+        "which the rows took turns; the range is that of the rounds.",
         "",
         *_rows_table(result),
         "",
-        f"The floor: the matrix products of an update alone, at the rate measured between the "
-        f"rows on {facts['threads']} threads at the sizes of the encoder's layers "
-        f"({result.product_rates[BATCH] / 1e9:.0f} GFLOP/s on {BATCH} pictures, "
-        f"{result.product_rates[size] / 1e9:.0f} on {size}). As written, each row of a batch is a "
-        f"picture; needed are the distinct ones ({result.pictures.state:.1f} in s, "
-        f"{result.pictures.both:.1f} in s and s', {result.pictures.volume:.1f} with a volume "
-        "gradient) and the target networks once in 1,000 updates. One agent alone uses one thread "
-        "of the fused engine.",
-        "",
-        *_floors_table(result),
-        "",
-        f"Same work, checked by {UPDATES} updates from equal weights on equal batches:",
+        *(_floors(result) if result.floors else ()),
+        f"Same work, checked by {UPDATES} updates from equal weights on equal batches; the "
+        "reference is in float64:",
         "",
         *(f"- {check}" for check in result.checks),
         "",
-        f"Peak memory of a process that trains {_largest(result)} agents with the fused engine: "
+        f"Peak memory of a process that trains {result.largest} agents with the fused engine: "
         f"{result.memory[1]:,.0f} MiB, of which {result.memory[0]:,.0f} are the libraries.",
+        "",
     ]
     return "\n".join(lines)
 
 
-def as_json(result: Result) -> dict[str, Any]:
+def as_json(facts: Mapping[str, Any], results: Iterable[Result]) -> dict[str, Any]:
     """Return the same as plain values."""
+    return {"machine": dict(facts), "environments": {r.environment: _plainly(r) for r in results}}
+
+
+def _plainly(result: Result) -> dict[str, Any]:
     return {
-        "machine": result.machine,
         "checks": [asdict(check) for check in result.checks],
         "rows": [
             {
                 "what": row.name,
                 "update": str(row.case),
                 "agents": row.case.members,
-                "times_a": row.rate / result.base.rate,
-                "of_floor": {k: row.rate / v[1] for k, v in floors(result, row.case).items()},
+                "a": row is result.base(row),
+                "times_a": result.times_base(row),
+                "of_floor": {
+                    name: row.rate / floor.updates_per_second(row.case)
+                    for name, floor in result.floors.items()
+                },
                 "agent_updates_per_second": row.rate,
                 "rounds": row.rates,
             }
             for row in result.rows
         ],
         "floors": {
-            str(case): {
-                kind: {"operations": count, "agent_updates_per_second": rate}
-                for kind, (count, rate) in floors(result, case).items()
+            name: {
+                "pictures": asdict(floor.pictures),
+                "operations_per_second": floor.rate,
+                "operations": {c.work: operations(c, floor.pictures) for c in result.works},
             }
-            for case in _kinds(result)
+            for name, floor in result.floors.items()
         },
-        "products_per_second": {str(n): rate for n, rate in result.product_rates.items()},
-        "pictures": asdict(result.pictures),
         "peak_memory_mib": {"libraries": result.memory[0], "training": result.memory[1]},
     }
-
-
-def _largest(result: Result) -> int:
-    return max(row.case.members for row in result.rows)
-
-
-def _kinds(result: Result) -> list[Case]:
-    """Return one case for every kind of update, in the order of the rows."""
-    return list({str(row.case): row.case for row in result.rows}.values())
 
 
 def _table(header: Iterable[str], numbers: int, body: Iterable[Iterable[object]]) -> list[str]:
@@ -156,38 +163,50 @@ def _table(header: Iterable[str], numbers: int, body: Iterable[Iterable[object]]
 def _rows_table(result: Result) -> list[str]:
     body = []
     for row in result.rows:
-        bounds = floors(result, row.case)
+        bounds = [floor.updates_per_second(row.case) for floor in result.floors.values()]
         body.append(
             (
-                f"{row.rate / result.base.rate:.3g}",
-                *(f"{row.rate / bounds[kind][1]:.1%}" for kind in _KINDS),
-                f"{row.rate:,.0f}",
-                f"{min(row.rates):,.0f} to {max(row.rates):,.0f}",
+                f"{result.times_base(row):.3g}",
+                *(f"{row.rate / bound:.1%}" for bound in bounds),
+                f"{row.rate:,.3g}" if row.rate < 100 else f"{row.rate:,.0f}",
+                f"{min(row.rates):,.3g} to {max(row.rates):,.3g}"
+                if row.rate < 100
+                else f"{min(row.rates):,.0f} to {max(row.rates):,.0f}",
                 row.case.members,
                 row.case,
-                f"{row.name} **(a)**" if row is result.base else row.name,
+                f"{row.name} **(a)**" if row is result.base(row) else row.name,
             )
         )
-    floor = (f"of the floor, {kind}" for kind in _KINDS)
-    header = ("times (a)", *floor, "agent-updates/s", "range", "agents", "update", "what")
-    return _table(header, 6, body)
+    floors = [f"of the floor, {name}" for name in result.floors]
+    header = ["times (a)", *floors, "agent-updates/s", "range", "agents", "update", "what"]
+    return _table(header, len(header) - 2, body)
 
 
-def _floors_table(result: Result) -> list[str]:
-    body = []
-    for case in _kinds(result):
-        bounds = floors(result, case)
-        body.append(
-            (
-                *(f"{bounds[kind][1] / result.base.rate:.3g}" for kind in _KINDS),
-                *(f"{bounds[kind][1]:,.0f}" for kind in _KINDS),
-                *(f"{bounds[kind][0] / 1e6:.1f}" for kind in _KINDS),
-                case,
-            )
+def _floors(result: Result) -> list[str]:
+    """Return what the floors are, and their table."""
+    rates = ", ".join(
+        f"{floor.rate / 1e9:.0f} GFLOP/s on {floor.pictures.typical} pictures ({name})"
+        for name, floor in result.floors.items()
+    )
+    needed = result.floors["needed"].pictures
+    body = [
+        (
+            *(f"{f.updates_per_second(case):,.0f}" for f in result.floors.values()),
+            *(f"{operations(case, f.pictures) / 1e6:.1f}" for f in result.floors.values()),
+            case.work,
         )
-    header = [
-        f"{quantity}, {kind}"
-        for quantity in ("floor, times (a)", "agent-updates/s", "MFLOP an update")
-        for kind in _KINDS
+        for case in result.works
     ]
-    return _table([*header, "update"], len(header), body)
+    quantities = ("agent-updates/s", "MFLOP an update")
+    header = [f"{quantity}, {name}" for quantity in quantities for name in result.floors]
+    return [
+        "The floor: the matrix products of an update alone, at the rate measured between the rows "
+        f"on all threads at the sizes of the encoder's layers: {rates}. As written, each row of a "
+        "batch is a picture and each of its pixels is multiplied; needed are the distinct ones "
+        f"({needed.state:.1f} in s, {needed.both:.1f} in s and s', {needed.volume:.1f} with a "
+        f"volume gradient), {needed.inputs:.0f} inputs of each that are not zero, and the target "
+        "networks once in 1,000 updates. One agent alone uses one thread of the fused engine.",
+        "",
+        *_table([*header, "update"], len(header), body),
+        "",
+    ]

@@ -8,12 +8,11 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-import floor
 import plain
 import torch
 from equality import Case, plain_training
@@ -33,7 +32,6 @@ class Row:
         case: the update and the number of agents.
         torch_threads: set while the row is timed.
         advance: applies a number of updates to every agent.
-        least: fewest updates a round, so that what a call prepares does not count.
         updates: how many, a round.
         rates: agent-updates a second, a round each.
     """
@@ -42,7 +40,6 @@ class Row:
     case: Case
     torch_threads: int
     advance: Callable[[int], object]
-    least: int = 1
     updates: int = 1
     rates: list[float] = field(default_factory=list)
 
@@ -60,7 +57,9 @@ class Row:
         while self.case.members * self.updates < rate * seconds / 4:
             self.updates *= 4
             rate = self.time()
-        self.updates = max(self.least, round(rate * seconds / self.case.members))
+        for _ in range(2):  # what a call prepares weighs less in a longer one
+            self.updates = max(1, round(rate * seconds / self.case.members))
+            rate = self.time()
 
     @property
     def rate(self) -> float:
@@ -68,79 +67,79 @@ class Row:
         return statistics.median(self.rates)
 
 
-def plain_rows(threads: int) -> list[Row]:
-    """Return the plain loop with one thread and with all, in PyTorch's two ways of RMSprop."""
-    rows = []
-    for count in sorted({1, threads}):
-        for foreach, suffix in ((None, ""), (True, ", foreach=True")):
-            training = plain_training(*Case().build(), foreach=foreach)
-            name = f"plain loop, {count} thread{'s' * (count > 1)}{suffix}"
-            rows.append(Row(name, Case(), count, training.advance))
-    return rows
+def plain_rows(case: Case, threads: int) -> list[Row]:
+    """Return the plain loop of one agent with one thread and with all."""
+    return [
+        Row(f"plain loop, {_threads(count)}", case, count, plain_training(case).advance)
+        for count in sorted({1, threads})
+    ]
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count > 1)}"
 
 
 _training: plain.Training
 
 
-def start_plain_process() -> None:
+def start_plain_process(case: Case) -> None:
     """Prepare a process that trains one agent by the plain loop on one core."""
     global _training
     torch.set_num_threads(1)
-    _training = plain_training(*Case().build(), foreach=True)
+    _training = plain_training(case)
 
 
 def _advance_plain_process(updates: int) -> None:
     _training.advance(updates)
 
 
-def plain_processes_row(pool: ProcessPoolExecutor, processes: int) -> Row:
+def plain_processes_row(pool: ProcessPoolExecutor, case: Case, processes: int) -> Row:
     """Return that many plain loops at once, each in a process of the pool."""
 
     def advance(updates: int) -> None:
         list(pool.map(_advance_plain_process, [updates] * processes))
 
-    name = f"plain loops, {processes} at once, foreach=True"
-    return Row(name, Case(members=processes), 1, advance)
+    name = f"plain loops, {processes} at once"
+    return Row(name, replace(case, members=processes), 1, advance)
 
 
 def engine_rows(
-    name: str, engine: Engine, cases: Iterable[Case], threads: int, least: int = 1
+    name: str, make: Callable[[], Engine], cases: Iterable[Case], threads: int
 ) -> list[Row]:
-    """Return an engine's rows, each with its own population; see `Row` for `least`."""
+    """Return an engine's rows, each with an engine and a population of its own."""
     rows = []
     for case in cases:
         population, replay = case.build()
-        advance = partial(engine.advance, population, replay)
-        rows.append(Row(name, case, threads, advance, least))
+        advance = partial(make().advance, population, replay)
+        rows.append(Row(name, case, threads, advance))
     return rows
 
 
 def measure(
-    rows: list[Row], sizes: Iterable[int], seconds: float, rounds: int, threads: int
-) -> dict[int, float]:
-    """Time all rows in turn, and the encoder's products on batches of each size among them.
+    rows: list[Row], others: Mapping[str, Callable[[], float]], seconds: float, rounds: int
+) -> dict[str, float]:
+    """Time all rows in turn, and take other measurements among them.
 
     Args:
         rows: their `rates` are filled.
-        sizes: of the batches of the products.
+        others: by name, each with a number as its result.
         seconds: for each row, over all rounds.
         rounds: how many.
-        threads: of the products.
 
     Returns:
-        For each size the operations a second, the median of the rounds.
+        Each of the other measurements, the median of the rounds.
     """
     for row in rows:
         print(f"warming up: {row.name}, M = {row.case.members}, {row.case}", file=sys.stderr)
         row.warm_up(seconds / rounds)
-    products: dict[int, list[float]] = {n: [] for n in sizes}
+    found: dict[str, list[float]] = {name: [] for name in others}
     for turn in range(rounds):
         print(f"round {turn + 1} of {rounds}", file=sys.stderr)
         for row in rows:
             row.rates.append(row.time())
-        for n, rates in products.items():
-            rates.append(floor.product_rate(n, threads))
-    return {n: statistics.median(rates) for n, rates in products.items()}
+        for name, numbers in found.items():
+            numbers.append(others[name]())
+    return {name: statistics.median(numbers) for name, numbers in found.items()}
 
 
 def _memory() -> float:
@@ -148,17 +147,17 @@ def _memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
-def _train_once(members: int, threads: int) -> tuple[float, float]:
+def _train_once(case: Case, threads: int) -> tuple[float, float]:
     before = _memory()
-    population, replay = Case(members=members).build()
+    population, replay = case.build()
     FusedEngine(threads).advance(population, replay, 20)
     return before, _memory()
 
 
-def peak_memory(members: int, threads: int) -> tuple[float, float]:
+def peak_memory(case: Case, threads: int) -> tuple[float, float]:
     """Return the peak memory of a process in MiB: the libraries alone, and with training.
 
     To be called first: a child's peak is never below what its parent had when it began.
     """
     with ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
-        return pool.submit(_train_once, members, threads).result()
+        return pool.submit(_train_once, case, threads).result()
