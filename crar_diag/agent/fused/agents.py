@@ -3,18 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from numba.core import types
 from numba.extending import overload
 
 from crar_diag.agent.fused import image, vector
 from crar_diag.agent.fused.compiling import OPTIONS
 
 _KINDS = {vector.VectorLayout: vector, image.ImageLayout: image}
-
-
-def _chosen(name: str, layout: types.NamedTuple) -> Callable[..., Any]:
-    found: Callable[..., Any] = getattr(_KINDS[layout.instance_class], name).py_func
-    return found
 
 
 def workspace(layout: Any, theta: Any, table: Any, size: int) -> Any:
@@ -90,74 +84,28 @@ def descend(
     """Take an RMSprop step on a component's parameters; see `arithmetic.rmsprop`."""
 
 
-@overload(workspace, jit_options=OPTIONS)
-def _workspace(layout: Any, theta: Any, table: Any, size: int) -> Any:
-    return _chosen("workspace", layout)
+def _choose(name: str) -> Callable[..., Any]:
+    def choose(*arguments: Any) -> Callable[..., Any]:
+        """Return the function of that name for the kind of agent that the layout tells of."""
+        classes = [getattr(argument, "instance_class", None) for argument in arguments]
+        kind = next(_KINDS[found] for found in classes if found in _KINDS)
+        found: Callable[..., Any] = getattr(kind, name).py_func
+        return found
+
+    return choose
 
 
-@overload(encode, jit_options=OPTIONS)
-def _encode(theta: Any, layout: Any, table: Any, picks: Any, n: int, work: Any) -> Any:
-    return _chosen("encode", layout)
-
-
-@overload(encoder_gradient, jit_options=OPTIONS)
-def _encoder_gradient(
-    theta: Any, layout: Any, table: Any, n: int, dx: Any, sparse: bool, work: Any
-) -> Any:
-    return _chosen("encoder_gradient", layout)
-
-
-@overload(run_head, jit_options=OPTIONS)
-def _run_head(
-    theta: Any, layout: Any, head: int, n: int, columns: Any, actions: Any, work: Any
-) -> Any:
-    return _chosen("run_head", layout)
-
-
-@overload(head_gradient, jit_options=OPTIONS)
-def _head_gradient(
-    theta: Any,
-    layout: Any,
-    head: int,
-    n: int,
-    columns: Any,
-    actions: Any,
-    to_states: bool,
-    work: Any,
-) -> Any:
-    return _chosen("head_gradient", layout)
-
-
-@overload(refresh_target, jit_options=OPTIONS)
-def _refresh_target(target: Any, layout: Any, table: Any, work: Any) -> Any:
-    return _chosen("refresh_target", layout)
-
-
-@overload(next_values_known, jit_options=OPTIONS)
-def _next_values_known(second: Any, work: Any, layout: Any) -> Any:
-    return _chosen("next_values_known", layout)
-
-
-@overload(square_norms, jit_options=OPTIONS)
-def _square_norms(layout: Any, component: int, grad: Any, squares: Any) -> Any:
-    return _chosen("square_norms", layout)
-
-
-@overload(sum_tied, jit_options=OPTIONS)
-def _sum_tied(theta: Any, layout: Any) -> Any:
-    return _chosen("sum_tied", layout)
-
-
-@overload(descend, jit_options=OPTIONS)
-def _descend(
-    theta: Any,
-    layout: Any,
-    component: int,
-    grad: Any,
-    v: Any,
-    squares: Any,
-    norm: Any,
-    rate: Any,
-    hyper: Any,
-) -> Any:
-    return _chosen("descend", layout)
+for _stub in (
+    workspace,
+    encode,
+    encoder_gradient,
+    run_head,
+    head_gradient,
+    refresh_target,
+    next_values_known,
+    square_norms,
+    sum_tied,
+    descend,
+):
+    # Not strict: one chooser takes the arguments of all of them.
+    overload(_stub, strict=False, jit_options=OPTIONS)(_choose(_stub.__name__))

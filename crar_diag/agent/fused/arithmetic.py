@@ -44,6 +44,23 @@ def through_tanh(dy: Any, y: Any) -> None:
 
 
 @jit
+def add_bias(y: Any, bias: Any) -> None:
+    """Add a bias `[outputs]` to each row of `y`, `[rows, outputs]`."""
+    for r in range(len(y)):
+        for o in range(bias.size):
+            y[r, o] += bias[o]
+
+
+@jit
+def sum_rows(dy: Any, total: Any) -> None:
+    """Fill `total`, the derivative by a bias, with the sum of the rows of `dy`."""
+    total[:] = 0
+    for r in range(len(dy)):
+        for o in range(total.size):
+            total[o] += dy[r, o]
+
+
+@jit
 def copy_run(source: Any, of: int, goal: Any, to: int, length: int) -> None:
     """Copy `length` numbers from place `of` of a flat array to place `to` of another.
 

@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from crar_diag.agent.fused.arithmetic import add_run, clear_run, copy_run, tanh, through_tanh
+from crar_diag.agent.fused.arithmetic import (
+    add_bias,
+    add_run,
+    clear_run,
+    copy_run,
+    sum_rows,
+    tanh,
+    through_tanh,
+)
 from crar_diag.agent.fused.compiling import jit
 
 KIND, INPUTS, OUTPUTS, SIZE, TANH, EDGE, AFTER, WEIGHT = range(8)
@@ -89,21 +97,6 @@ def _roll(rows: Any, n: int, edge: int, channels: int, kernel: int, x: Any, star
 
 
 @jit
-def _add_bias(y: Any, bias: Any) -> None:
-    for r in range(len(y)):
-        for o in range(bias.size):
-            y[r, o] += bias[o]
-
-
-@jit
-def _sum_rows(dy: Any, total: Any) -> None:
-    total[:] = 0
-    for r in range(len(dy)):
-        for o in range(total.size):
-            total[o] += dy[r, o]
-
-
-@jit
 def _place(k: int, place: int, size: int, after: int) -> int:
     """Return the pixel at a place of the square that the k-th pixel after a pool is made of."""
     row, column = (k // after) * size + place // size, (k % after) * size + place % size
@@ -164,7 +157,7 @@ def forward(theta: Any, layers: Any, n: int, a: Any, rows: Any) -> None:
                 _unroll(x, s, m, edge, i, size, rows)
                 patch = rows[: m * pixels * fan].reshape(m * pixels, fan)
                 np.dot(patch, matrix, y[s * pixels : (s + m) * pixels])
-        _add_bias(y, theta[weight + fan * o : weight + fan * o + o])
+        add_bias(y, theta[weight + fan * o : weight + fan * o + o])
         if layers[k, TANH]:
             tanh(flat)
 
@@ -207,7 +200,7 @@ def backward(
         dy = dflat.reshape(n * pixels, o)
         matrix = theta[weight : weight + fan * o].reshape(fan, o)
         dmatrix = grad[weight : weight + fan * o].reshape(fan, o)
-        _sum_rows(dy, grad[weight + fan * o : weight + fan * o + o])
+        sum_rows(dy, grad[weight + fan * o : weight + fan * o + o])
         if size == 1:
             np.dot(x.reshape(n * pixels, i).T, dy, dmatrix)
             if goes_on:

@@ -21,7 +21,7 @@ from crar_diag.agent.fused.convolution import (
     numbers,
     patches,
 )
-from crar_diag.agent.fused.layout import ENCODER, Places
+from crar_diag.agent.fused.layout import ENCODER, Places, common_workspace
 
 
 class ImageLayout(NamedTuple):
@@ -48,7 +48,7 @@ class Pictures(NamedTuple):
 
 
 class ImageWork(NamedTuple):
-    """Scratch memory of one thread."""
+    """Scratch memory of one thread, beside that of all kinds of agents."""
 
     trunk: Any  # see `quads.TrunkWork`
     a: Any  # encoder activations [all layers, pictures]
@@ -57,21 +57,6 @@ class ImageWork(NamedTuple):
     dhead: Any
     rows: Any  # unrolled patches
     drows: Any
-    x: Any  # states [d, columns]
-    dx: Any  # derivative by them
-    joint: Any  # the same, weighted and summed over losses
-    out: Any  # a head's output [outputs, batch]
-    dout: Any
-    next_q: Any  # [4, batch], the target network's Q values of s'
-    grad: Any  # like the parameters
-    squares: Any  # of each component's tensors
-    start: Any  # parameters at the start of the update
-    slots: Any  # [K] of -1
-    picks: Any  # [columns], for short use
-    distinct: Any  # [columns], the batch's distinct pictures
-    columns: Any  # [3, batch], each transition's column for s, for s', and for s rolled by one
-    identity: Any  # [batch], 0, 1, ...
-    none: Any  # an empty list of actions
 
 
 @jit
@@ -82,17 +67,14 @@ def _outputs(layers: Any) -> int:
 @jit
 def workspace(layout: Any, theta: Any, table: Any, size: int) -> Any:
     """Return scratch memory for batches of `size` transitions."""
-    n, d = 2 * size, layout.places.dimension
-    pictures = max(len(table.pixels), len(table.quads.of_picture))
-    scratch, deepest, outputs, tensors = patches(layout.layers[ENCODER], n), 0, 0, 0
+    n, pictures = 2 * size, max(len(table.pixels), len(table.quads.of_picture))
+    scratch, deepest, outputs = patches(layout.layers[ENCODER], n), 0, 0
     for layers in layout.layers:
         scratch = max(scratch, patches(layers, size))
         deepest = max(deepest, numbers(layers))
         outputs = max(outputs, _outputs(layers))
-    for lengths in layout.places.tensors:
-        tensors = max(tensors, lengths.size)
     encoder, kind = numbers(layout.layers[ENCODER]), theta.dtype
-    return ImageWork(
+    own = ImageWork(
         quads.trunk_workspace(theta, layout.trunk, table.quads, n),
         np.empty(encoder * n, kind),
         np.empty(encoder * n, kind),
@@ -100,22 +82,8 @@ def workspace(layout: Any, theta: Any, table: Any, size: int) -> Any:
         np.empty(deepest * size, kind),
         np.empty(scratch, kind),
         np.empty(scratch, kind),
-        np.empty(d * n, kind),
-        np.empty(d * n, kind),
-        np.empty(d * n, kind),
-        np.empty(outputs * size, kind),
-        np.empty(outputs * size, kind),
-        np.empty((4, size), kind),
-        np.zeros(theta.size, kind),
-        np.zeros((5, tensors), kind),
-        np.empty(theta.size, kind),
-        np.full(pictures, -1, np.int64),
-        np.empty(n, np.int64),
-        np.empty(n, np.int64),
-        np.empty((3, size), np.int64),
-        np.arange(size),
-        np.empty(0, np.int64),
     )
+    return common_workspace(own, layout.places, theta, pictures, outputs, size)
 
 
 @jit
@@ -155,15 +123,15 @@ def _input(a: Any, layers: Any, n: int) -> Any:
 def encode(theta: Any, layout: Any, table: Any, picks: Any, n: int, work: Any) -> None:
     """Fill `work.x` with the states of the pictures `picks[:n]`."""
     layers, own = layout.layers[ENCODER], layout.trunk.parameters
-    first = _input(work.a, layers, n)
+    first = _input(work.own.a, layers, n)
     if own:
-        quads.run(theta[:own], layout.trunk, table.quads, picks, n, first, work.trunk)
+        quads.run(theta[:own], layout.trunk, table.quads, picks, n, first, work.own.trunk)
     else:
         size = table.pixels.shape[1]
         for c in range(n):
             first[c * size : (c + 1) * size] = table.pixels[picks[c]]
-    forward(theta[own : layout.places.starts[1]], layers, n, work.a, work.rows)
-    _to_columns(_last(work.a, layers, n), layers, n, work.x)
+    forward(theta[own : layout.places.starts[1]], layers, n, work.own.a, work.own.rows)
+    _to_columns(_last(work.own.a, layers, n), layers, n, work.x)
 
 
 @jit
@@ -176,22 +144,22 @@ def encoder_gradient(
     """
     layers, own = layout.layers[ENCODER], layout.trunk.parameters
     lo, hi = own, layout.places.starts[1]
-    _from_columns(dx, layers, n, _last(work.da, layers, n))
+    _from_columns(dx, layers, n, _last(work.own.da, layers, n))
     backward(
         theta[lo:hi],
         layers,
         n,
-        work.a,
-        work.da,
+        work.own.a,
+        work.own.da,
         work.grad[lo:hi],
-        work.rows,
-        work.drows,
+        work.own.rows,
+        work.own.drows,
         own > 0,
     )
     if own:
-        out, dout = _input(work.a, layers, n), _input(work.da, layers, n)
+        out, dout = _input(work.own.a, layers, n), _input(work.own.da, layers, n)
         quads.gradient(
-            theta[:own], layout.trunk, table.quads, n, out, dout, work.grad[:own], work.trunk
+            theta[:own], layout.trunk, table.quads, n, out, dout, work.grad[:own], work.own.trunk
         )
 
 
@@ -219,13 +187,13 @@ def run_head(
         for p in range(positions):
             at = (j * positions + p) * width
             for f in range(c):
-                work.head[at + state + f] = work.x[(f * positions + p) * n + columns[j]]
+                work.own.head[at + state + f] = work.x[(f * positions + p) * n + columns[j]]
             if actions.size:
                 for k in range(4):
-                    work.head[at + action + k] = 1 if actions[j] == k else 0
+                    work.own.head[at + action + k] = 1 if actions[j] == k else 0
     starts = layout.places.starts
-    forward(theta[starts[head] : starts[head + 1]], layers, batch, work.head, work.rows)
-    _to_columns(_last(work.head, layers, batch), layers, batch, work.out)
+    forward(theta[starts[head] : starts[head + 1]], layers, batch, work.own.head, work.own.rows)
+    _to_columns(_last(work.own.head, layers, batch), layers, batch, work.out)
 
 
 @jit
@@ -245,16 +213,16 @@ def head_gradient(
     """
     layers, batch, c = layout.layers[head], columns.size, layout.places.channels
     lo, hi = layout.places.starts[head], layout.places.starts[head + 1]
-    _from_columns(work.dout, layers, batch, _last(work.dhead, layers, batch))
+    _from_columns(work.dout, layers, batch, _last(work.own.dhead, layers, batch))
     backward(
         theta[lo:hi],
         layers,
         batch,
-        work.head,
-        work.dhead,
+        work.own.head,
+        work.own.dhead,
         work.grad[lo:hi],
-        work.rows,
-        work.drows,
+        work.own.rows,
+        work.own.drows,
         to_states,
     )
     if to_states:
@@ -264,7 +232,7 @@ def head_gradient(
             for p in range(positions):
                 at = (j * positions + p) * width + state
                 for f in range(c):
-                    work.dx[(f * positions + p) * n + columns[j]] += work.dhead[at + f]
+                    work.dx[(f * positions + p) * n + columns[j]] += work.own.dhead[at + f]
 
 
 @jit

@@ -2,6 +2,10 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from crar_diag.agent.fused.compiling import jit
+
 ENCODER, TRANSITION, REWARD, DISCOUNT, Q = range(5)
 """Positions of the components in every array that has one entry a component."""
 
@@ -81,3 +85,53 @@ class Rule(NamedTuple):
     weights: Any
     trainable: Any
     hyper: Any
+
+
+class Work(NamedTuple):
+    """Scratch memory of one thread."""
+
+    own: Any  # of the kind of agent
+    x: Any  # states [d, columns]
+    dx: Any  # derivative by them
+    joint: Any  # the same, weighted and summed over losses
+    out: Any  # a head's output [outputs, batch]
+    dout: Any
+    next_q: Any  # [4, batch], the target network's Q values of s'
+    grad: Any  # like the parameters
+    squares: Any  # squared norms of each component's tensors
+    start: Any  # parameters at the start of the update
+    slots: Any  # [K] of -1
+    picks: Any  # [columns], for short use
+    distinct: Any  # [columns], the batch's distinct pictures
+    columns: Any  # [3, batch], each transition's column for s, for s', and for s rolled by one
+    identity: Any  # [batch], 0, 1, ...
+    none: Any  # an empty list of actions
+
+
+@jit
+def common_workspace(
+    own: Any, places: Any, theta: Any, pictures: int, outputs: int, size: int
+) -> Any:
+    """Return scratch memory for batches of `size` transitions and heads of so many outputs."""
+    n, d, tensors = 2 * size, places.dimension, 0
+    for lengths in places.tensors:
+        tensors = max(tensors, lengths.size)
+    kind = theta.dtype
+    return Work(
+        own,
+        np.empty(d * n, kind),
+        np.empty(d * n, kind),
+        np.empty(d * n, kind),
+        np.empty(outputs * size, kind),
+        np.empty(outputs * size, kind),
+        np.empty((4, size), kind),
+        np.zeros(theta.size, kind),
+        np.zeros((5, tensors), kind),
+        np.empty(theta.size, kind),
+        np.full(pictures, -1, np.int64),
+        np.empty(n, np.int64),
+        np.empty(n, np.int64),
+        np.empty((3, size), np.int64),
+        np.arange(size),
+        np.empty(0, np.int64),
+    )

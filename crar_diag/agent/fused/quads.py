@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from crar_diag.agent.fused.arithmetic import add_run, tanh, through_tanh
+from crar_diag.agent.fused.arithmetic import add_bias, add_run, sum_rows, tanh, through_tanh
 from crar_diag.agent.fused.compiling import jit
 
 GRID = 8
@@ -187,9 +187,7 @@ def _quad_features(theta: Any, trunk: Any, table: Any, q: int, w: Any) -> None:
     patches = np.empty((pixels, 4), theta.dtype)
     _pixel_patches(table, w.used[:q], patches)
     np.dot(patches, one, w.first[:pixels])
-    for r in range(pixels):
-        for c in range(trunk.first):
-            w.first[r, c] += bias_one[c]
+    add_bias(w.first[:pixels], bias_one)
     tanh(w.first[:pixels].reshape(pixels * trunk.first))
     _clear_outside(table, w, q, w.first)
     for start in range(0, q, _SOME):
@@ -411,10 +409,7 @@ def _quads_gradient(theta: Any, trunk: Any, table: Any, q: int, grad: Any, w: An
     patches = np.empty((pixels, 4), theta.dtype)
     _pixel_patches(table, w.used[:q], patches)
     np.dot(patches.T, dfirst, done)
-    dbias_one[:] = 0
-    for r in range(pixels):
-        for c in range(channels):
-            dbias_one[c] += dfirst[r, c]
+    sum_rows(dfirst, dbias_one)
 
 
 @jit

@@ -15,10 +15,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from crar_diag.agent.fused.arithmetic import clip_scale, norms, rmsprop, tanh, through_tanh
+from crar_diag.agent.fused.arithmetic import (
+    add_bias,
+    clip_scale,
+    norms,
+    rmsprop,
+    sum_rows,
+    tanh,
+    through_tanh,
+)
 from crar_diag.agent.fused.compiling import jit
 from crar_diag.agent.fused.dense import backward, forward, last_layer, transpose
-from crar_diag.agent.fused.layout import CLIP, ENCODER, EPSILON, Places, Q
+from crar_diag.agent.fused.layout import CLIP, ENCODER, EPSILON, Places, Q, common_workspace
 
 
 class VectorLayout(NamedTuple):
@@ -53,7 +61,7 @@ class Inputs(NamedTuple):
 
 
 class VectorWork(NamedTuple):
-    """Scratch memory of one thread."""
+    """Scratch memory of one thread, beside that of all kinds of agents."""
 
     first: Any  # [columns, outputs], the encoder's first layer
     dfirst: Any
@@ -66,39 +74,22 @@ class VectorWork(NamedTuple):
     dhead: Any
     rows: Any
     target_q: Any  # [4, K], the target network's Q values of every picture
-    x: Any  # states [d, columns]
-    dx: Any  # derivative by them
-    joint: Any  # the same, weighted and summed over losses
-    out: Any  # a head's output [outputs, batch]
-    dout: Any
-    next_q: Any  # [4, batch], the target network's Q values of s'
-    grad: Any  # like the parameters
-    squares: Any  # of each component's tensors
-    start: Any  # parameters at the start of the update
-    slots: Any  # [K] of -1
-    picks: Any  # [columns], for short use
     encoded: Any  # [columns], the pictures last encoded
-    distinct: Any  # [columns], the batch's distinct pictures
-    columns: Any  # [3, batch], each transition's column for s, for s', and for s rolled by one
-    identity: Any  # [batch], 0, 1, ...
-    none: Any  # an empty list of actions
 
 
 @jit
 def workspace(layout: Any, theta: Any, table: Any, size: int) -> Any:
     """Return scratch memory for batches of `size` transitions."""
-    n, d, pictures = 2 * size, layout.places.dimension, len(table.dense)
+    n, pictures = 2 * size, len(table.dense)
     outputs = layout.sizes[ENCODER][0]
     features = layout.sizes[ENCODER].sum()
-    widest, deepest, most, tensors = layout.inputs, features, 0, 0
+    widest, deepest, most = layout.inputs, features, 0
     for sizes in layout.sizes:
         widest = max(widest, sizes.max())
         deepest = max(deepest, sizes.sum())
         most = max(most, sizes[-1])
-    for lengths in layout.places.tensors:
-        tensors = max(tensors, lengths.size)
     kind = theta.dtype
-    return VectorWork(
+    own = VectorWork(
         np.empty((n, outputs), kind),
         np.empty((n, outputs), kind),
         np.empty((n, layout.inputs), kind),
@@ -110,23 +101,9 @@ def workspace(layout: Any, theta: Any, table: Any, size: int) -> Any:
         np.empty(deepest * size, kind),
         np.empty(widest * n, kind),
         np.empty((4, pictures), kind),
-        np.empty(d * n, kind),
-        np.empty(d * n, kind),
-        np.empty(d * n, kind),
-        np.empty(most * size, kind),
-        np.empty(most * size, kind),
-        np.empty((4, size), kind),
-        np.zeros(theta.size, kind),
-        np.zeros((5, tensors), kind),
-        np.empty(theta.size, kind),
-        np.full(pictures, -1, np.int64),
         np.empty(n, np.int64),
-        np.empty(n, np.int64),
-        np.empty(n, np.int64),
-        np.empty((3, size), np.int64),
-        np.arange(size),
-        np.empty(0, np.int64),
     )
+    return common_workspace(own, layout.places, theta, pictures, most, size)
 
 
 @jit
@@ -134,15 +111,13 @@ def _first_layer(theta: Any, layout: Any, table: Any, picks: Any, n: int, work: 
     """Run the encoder's first layer on pictures `picks[:n]`; return it, `[n, outputs]`."""
     outputs, size = layout.sizes[ENCODER][0], layout.places.tensors[ENCODER][0]
     weights, bias = theta[:size].reshape(layout.inputs, outputs), theta[size : size + outputs]
-    first, places, values = work.first[:n], table.places, table.values
+    first, places, values = work.own.first[:n], table.places, table.values
     few = places.shape[1]
     if few == 0:
         for c in range(n):
-            work.pixels[c] = table.dense[picks[c]]
-        np.dot(work.pixels[:n], weights, first)
-        for c in range(n):
-            for r in range(outputs):
-                first[c, r] += bias[r]
+            work.own.pixels[c] = table.dense[picks[c]]
+        np.dot(work.own.pixels[:n], weights, first)
+        add_bias(first, bias)
     else:
         for c in range(n):
             for r in range(outputs):
@@ -157,22 +132,20 @@ def _first_layer(theta: Any, layout: Any, table: Any, picks: Any, n: int, work: 
 
 @jit
 def _first_gradient(layout: Any, table: Any, picks: Any, n: int, work: Any) -> None:
-    """Fill the first layer's part of the gradient from `work.dfirst`, before its tanh."""
+    """Fill the first layer's part of the gradient from `work.own.dfirst`, before its tanh."""
     outputs, size = layout.sizes[ENCODER][0], layout.places.tensors[ENCODER][0]
     weights = work.grad[:size].reshape(layout.inputs, outputs)
     bias = work.grad[size : size + outputs]
-    dfirst, places, values = work.dfirst, table.places, table.values
+    dfirst, places, values = work.own.dfirst, table.places, table.values
     few = places.shape[1]
     if few == 0:
         for c in range(n):
-            work.pixels[c] = table.dense[picks[c]]
-        np.dot(work.pixels[:n].T, dfirst[:n], weights)
+            work.own.pixels[c] = table.dense[picks[c]]
+        np.dot(work.own.pixels[:n].T, dfirst[:n], weights)
     else:
         weights[:] = 0
-    bias[:] = 0
+    sum_rows(dfirst[:n], bias)
     for c in range(n):
-        for r in range(outputs):
-            bias[r] += dfirst[c, r]
         for k in range(few):
             value, own = values[picks[c], k], places[picks[c], k]
             for r in range(outputs):
@@ -198,8 +171,8 @@ def _encode(theta: Any, layout: Any, table: Any, picks: Any, n: int, a: Any, wor
 @jit
 def encode(theta: Any, layout: Any, table: Any, picks: Any, n: int, work: Any) -> None:
     """Fill `work.x` with the states of the pictures `picks[:n]`."""
-    work.encoded[:n] = picks[:n]
-    states = _encode(theta, layout, table, picks, n, work.a, work)
+    work.own.encoded[:n] = picks[:n]
+    states = _encode(theta, layout, table, picks, n, work.own.a, work)
     work.x[: layout.places.dimension * n] = states
 
 
@@ -221,7 +194,7 @@ def encoder_gradient(
     """
     sizes, lo, hi = layout.sizes[ENCODER], _rest(layout), layout.places.starts[1]
     d, end = sizes[-1], sizes.sum()
-    a, first, pictures, m = work.a[: end * n], work.first, work.encoded, n
+    a, first, pictures, m = work.own.a[: end * n], work.own.first, work.own.encoded, n
     if sparse:
         m = 0
         for c in range(n):
@@ -233,17 +206,17 @@ def encoder_gradient(
         if m == 0:
             work.grad[:hi] = 0
             return
-        _keep_columns(a, n, work.picks, m, work.compact)
-        _keep_columns(dx[: d * n], n, work.picks, m, work.da[(end - d) * m : end * m])
+        _keep_columns(a, n, work.picks, m, work.own.compact)
+        _keep_columns(dx[: d * n], n, work.picks, m, work.own.da[(end - d) * m : end * m])
         for c in range(m):
-            work.compact_first[c] = first[work.picks[c]]
+            work.own.compact_first[c] = first[work.picks[c]]
             work.picks[c] = pictures[work.picks[c]]
-        a, first, pictures = work.compact[: end * m], work.compact_first, work.picks
+        a, first, pictures = work.own.compact[: end * m], work.own.compact_first, work.picks
     else:
-        work.da[(end - d) * n : end * n] = dx[: d * n]
-    backward(theta[lo:hi], sizes, m, a, first, work.da, work.grad[lo:hi], work.rows, True)
-    dfirst = work.dfirst[:m]
-    transpose(work.da[: sizes[0] * m].reshape(sizes[0], m), dfirst)
+        work.own.da[(end - d) * n : end * n] = dx[: d * n]
+    backward(theta[lo:hi], sizes, m, a, first, work.own.da, work.grad[lo:hi], work.own.rows, True)
+    dfirst = work.own.dfirst[:m]
+    transpose(work.own.da[: sizes[0] * m].reshape(sizes[0], m), dfirst)
     through_tanh(dfirst.reshape(m * sizes[0]), first[:m].reshape(m * sizes[0]))
     _first_gradient(layout, table, pictures, m, work)
 
@@ -259,14 +232,14 @@ def run_head(
     sizes, d, batch = layout.sizes[head], layout.places.dimension, columns.size
     for f in range(d):
         for j in range(batch):
-            work.head[f * batch + j] = work.x[f * n + columns[j]]
+            work.own.head[f * batch + j] = work.x[f * n + columns[j]]
     if actions.size:
         for f in range(d, d + 4):
             for j in range(batch):
-                work.head[f * batch + j] = 1 if actions[j] == f - d else 0
+                work.own.head[f * batch + j] = 1 if actions[j] == f - d else 0
     starts = layout.places.starts
-    forward(theta[starts[head] : starts[head + 1]], sizes, batch, work.head)
-    work.out[: sizes[-1] * batch] = last_layer(work.head, sizes, batch)
+    forward(theta[starts[head] : starts[head + 1]], sizes, batch, work.own.head)
+    work.out[: sizes[-1] * batch] = last_layer(work.own.head, sizes, batch)
 
 
 @jit
@@ -286,16 +259,18 @@ def head_gradient(
     """
     sizes, d, batch = layout.sizes[head], layout.places.dimension, columns.size
     lo, hi = layout.places.starts[head], layout.places.starts[head + 1]
-    last_layer(work.dhead, sizes, batch)[:] = work.dout[: sizes[-1] * batch]
-    inputs = work.rows[: batch * sizes[0]].reshape(batch, sizes[0])
-    transpose(work.head[: sizes[0] * batch].reshape(sizes[0], batch), inputs)
-    rest = work.rows[inputs.size :]
+    last_layer(work.own.dhead, sizes, batch)[:] = work.dout[: sizes[-1] * batch]
+    inputs = work.own.rows[: batch * sizes[0]].reshape(batch, sizes[0])
+    transpose(work.own.head[: sizes[0] * batch].reshape(sizes[0], batch), inputs)
+    rest = work.own.rows[inputs.size :]
     grad = work.grad[lo:hi]
-    backward(theta[lo:hi], sizes, batch, work.head, inputs, work.dhead, grad, rest, to_states)
+    backward(
+        theta[lo:hi], sizes, batch, work.own.head, inputs, work.own.dhead, grad, rest, to_states
+    )
     if to_states:
         for f in range(d):
             for j in range(batch):
-                work.dx[f * n + columns[j]] += work.dhead[f * batch + j]
+                work.dx[f * n + columns[j]] += work.own.dhead[f * batch + j]
 
 
 @jit
@@ -308,12 +283,14 @@ def refresh_target(target: Any, layout: Any, table: Any, work: Any) -> None:
         n = min(size, len(table.dense) - first)
         for c in range(n):
             work.picks[c] = first + c
-        work.head[: d * n] = _encode(target, layout, table, work.picks, n, work.compact, work)
-        forward(target[starts[Q] : starts[Q + 1]], sizes, n, work.head)
-        out = last_layer(work.head, sizes, n)
+        work.own.head[: d * n] = _encode(
+            target, layout, table, work.picks, n, work.own.compact, work
+        )
+        forward(target[starts[Q] : starts[Q + 1]], sizes, n, work.own.head)
+        out = last_layer(work.own.head, sizes, n)
         for k in range(4):
             for c in range(n):
-                work.target_q[k, first + c] = out[k * n + c]
+                work.own.target_q[k, first + c] = out[k * n + c]
 
 
 @jit
@@ -321,7 +298,7 @@ def next_values_known(second: Any, work: Any, layout: Any) -> bool:
     """Fill `work.next_q` with the target network's Q values of the pictures `second`."""
     for k in range(4):
         for j in range(second.size):
-            work.next_q[k, j] = work.target_q[k, second[j]]
+            work.next_q[k, j] = work.own.target_q[k, second[j]]
     return True
 
 
