@@ -53,9 +53,9 @@ def _all_equal(values: Any, pairs: Any) -> bool:
 
 
 def _memory(found: vector.VectorLayout | image.ImageLayout, *orders: np.ndarray) -> Memory:
-    own = Orders(*(order.astype(np.int32) for order in orders))
+    own = Orders(*(order.astype(np.uint32) for order in orders))
     there_and_back = own.pick_squares[own.spread_squares]
-    everything = np.arange(len(there_and_back), dtype=np.int32)
+    everything = np.arange(len(there_and_back), dtype=np.uint32)
     pairs = np.stack([everything, there_and_back], axis=1)
     return Memory(found, own, pairs[there_and_back != everything])
 
