@@ -15,7 +15,7 @@ from torch import Tensor
 from crar_diag.agent.config import COMPONENTS, LOSSES
 from crar_diag.agent.lifting import over_members
 from crar_diag.agent.losses import LOSS_COMPONENTS, LOSS_FUNCTIONS, Batch, Forward, all_losses
-from crar_diag.agent.networks import Parameters, component_of
+from crar_diag.agent.networks import Parameters, of_component
 from crar_diag.agent.optimizer import Step, apply_step
 from crar_diag.agent.population import OPTIMIZER_OF, Population
 from crar_diag.agent.replay import Replay
@@ -211,7 +211,7 @@ def _gradients(
     values: Tensor, leaves: Parameters, components: tuple[str, ...], retain: bool = False
 ) -> Parameters:
     """Return the derivative of each member's value by its own parameters, `[M, ...]` by name."""
-    moving = {name: p for name, p in leaves.items() if component_of(name) in components}
+    moving = of_component(leaves, *components)
     found = torch.autograd.grad(
         values.sum(), list(moving.values()), retain_graph=retain, materialize_grads=True
     )

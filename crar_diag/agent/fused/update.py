@@ -183,7 +183,7 @@ def advance(
         squares: running squares of all optimizers, flat.
         orders: how the three lie here, an `Orders`.
         layout: a `VectorLayout` or an `ImageLayout`.
-        table: distinct pictures: `[features, K]`, or an `image.Pictures`.
+        table: the distinct pictures, a `vector.Inputs` or an `image.Pictures`.
         data: `Transitions`.
         draws: `[updates, batch]`, which transitions each update sees.
         start: number of updates that the member has behind it.
