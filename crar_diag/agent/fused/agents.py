@@ -6,7 +6,7 @@ from typing import Any
 from numba.extending import overload
 
 from crar_diag.agent.fused import image, vector
-from crar_diag.agent.fused.compiling import OPTIONS
+from crar_diag.agent.fused.compiling import BORROWING, OPTIONS
 
 _KINDS = {vector.VectorLayout: vector, image.ImageLayout: image}
 
@@ -108,4 +108,5 @@ for _stub in (
     descend,
 ):
     # Not strict: one chooser takes the arguments of all of them.
-    overload(_stub, strict=False, jit_options=OPTIONS)(_choose(_stub.__name__))
+    _options = OPTIONS if _stub in (workspace, sum_tied) else BORROWING
+    overload(_stub, strict=False, jit_options=_options)(_choose(_stub.__name__))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from crar_diag.agent.fused.compiling import jit
+from crar_diag.agent.fused.compiling import borrowing, jit
 from crar_diag.agent.fused.layout import CLIP, EPSILON, ONE_MINUS_RHO, RHO
 
 # tanh(x) = x P(x^2) / Q(x^2) on [-8, 8], minimax fit; absolute error below 3e-7 in single
@@ -19,6 +19,12 @@ _ONE = np.float32(1.0)
 
 
 @jit
+def multiply(a: Any, b: Any, out: Any) -> None:
+    """Fill `out` with the product of two matrices; for functions that cannot call `np.dot`."""
+    np.dot(a, b, out)
+
+
+@borrowing
 def tanh(y: Any) -> None:
     """Replace `y` (flat) by its hyperbolic tangent."""
     if y.itemsize == 8:
@@ -36,14 +42,14 @@ def tanh(y: Any) -> None:
             y[k] = x * p / q
 
 
-@jit
+@borrowing
 def through_tanh(dy: Any, y: Any) -> None:
     """Multiply a derivative by tanh's, 1 - y^2 (both flat)."""
     for k in range(dy.size):
         dy[k] -= dy[k] * y[k] * y[k]
 
 
-@jit
+@borrowing
 def add_bias(y: Any, bias: Any) -> None:
     """Add a bias `[outputs]` to each row of `y`, `[rows, outputs]`."""
     for r in range(len(y)):
@@ -51,7 +57,7 @@ def add_bias(y: Any, bias: Any) -> None:
             y[r, o] += bias[o]
 
 
-@jit
+@borrowing
 def sum_rows(dy: Any, total: Any) -> None:
     """Fill `total`, the derivative by a bias, with the sum of the rows of `dy`."""
     total[:] = 0
@@ -60,7 +66,14 @@ def sum_rows(dy: Any, total: Any) -> None:
             total[o] += dy[r, o]
 
 
-@jit
+@borrowing
+def copy(source: Any, goal: Any) -> None:
+    """Fill `goal` (flat) with the numbers of `source`."""
+    for k in range(goal.size):
+        goal[k] = source[k]
+
+
+@borrowing
 def copy_run(source: Any, of: int, goal: Any, to: int, length: int) -> None:
     """Copy `length` numbers from place `of` of a flat array to place `to` of another.
 
@@ -72,7 +85,7 @@ def copy_run(source: Any, of: int, goal: Any, to: int, length: int) -> None:
         goal[last + k] = source[first + k]
 
 
-@jit
+@borrowing
 def add_run(source: Any, of: int, goal: Any, to: int, length: int) -> None:
     """Do the same, adding."""
     first, last = np.uintp(of), np.uintp(to)
@@ -80,7 +93,7 @@ def add_run(source: Any, of: int, goal: Any, to: int, length: int) -> None:
         goal[last + k] += source[first + k]
 
 
-@jit
+@borrowing
 def clear_run(goal: Any, to: int, length: int) -> None:
     """Zero `length` numbers from place `to` of a flat array on."""
     last = np.uintp(to)
@@ -88,7 +101,7 @@ def clear_run(goal: Any, to: int, length: int) -> None:
         goal[last + k] = 0
 
 
-@jit
+@borrowing
 def norms(grad: Any, tensors: Any, squares: Any) -> None:
     """Put the sum of squares of each tensor, one after the other in `grad`, into `squares`."""
     at = 0
@@ -101,7 +114,7 @@ def norms(grad: Any, tensors: Any, squares: Any) -> None:
         at += tensors[k]
 
 
-@jit
+@borrowing
 def _descend(p: Any, d: Any, s: Any, scale: Any, rate: Any, hyper: Any) -> None:
     rho, one_minus_rho, eps = hyper[RHO], hyper[ONE_MINUS_RHO], hyper[EPSILON]
     for c in range(p.size):
@@ -111,13 +124,13 @@ def _descend(p: Any, d: Any, s: Any, scale: Any, rate: Any, hyper: Any) -> None:
         p[c] -= rate * g / (math.sqrt(w) + eps)
 
 
-@jit
+@borrowing
 def clip_scale(square: Any, clip: Any) -> Any:
     """Return what a gradient is multiplied by so that its norm is `clip` at most."""
     return clip / max(math.sqrt(square), clip)
 
 
-@jit
+@borrowing
 def rmsprop(
     theta: Any, grad: Any, v: Any, tensors: Any, squares: Any, norm: Any, rate: Any, hyper: Any
 ) -> None:

@@ -6,13 +6,11 @@ matrix product is then one that BLAS does at full speed.
 
 from typing import Any
 
-import numpy as np
-
-from crar_diag.agent.fused.arithmetic import tanh, through_tanh
-from crar_diag.agent.fused.compiling import jit
+from crar_diag.agent.fused.arithmetic import multiply, tanh, through_tanh
+from crar_diag.agent.fused.compiling import borrowing, inlined
 
 
-@jit
+@borrowing
 def forward(theta: Any, sizes: Any, n: int, a: Any) -> None:
     """Run a tanh network with linear output on n columns; a: every layer's `[size, n]` in turn."""
     weight, layer = 0, 0
@@ -22,7 +20,7 @@ def forward(theta: Any, sizes: Any, n: int, a: Any) -> None:
         x = a[layer * n : (layer + i) * n].reshape(i, n)
         flat = a[(layer + i) * n : (layer + i + o) * n]
         y = flat.reshape(o, n)
-        np.dot(matrix, x, y)
+        multiply(matrix, x, y)
         weight += o * i
         for r in range(o):
             bias = theta[weight + r]
@@ -34,7 +32,7 @@ def forward(theta: Any, sizes: Any, n: int, a: Any) -> None:
         layer += i
 
 
-@jit
+@borrowing
 def transpose(x: Any, out: Any) -> None:
     """Fill `out` with the transpose of `x`."""
     for r in range(len(x)):
@@ -42,7 +40,7 @@ def transpose(x: Any, out: Any) -> None:
             out[c, r] = x[r, c]
 
 
-@jit
+@borrowing
 def backward(
     theta: Any,
     sizes: Any,
@@ -79,16 +77,16 @@ def backward(
         if k > 0:
             xt = rows[: n * i].reshape(n, i)
             transpose(x, xt)
-        np.dot(dy, xt, grad[weight : weight + o * i].reshape(o, i))
+        multiply(dy, xt, grad[weight : weight + o * i].reshape(o, i))
         if k > 0 or to_input:
             matrix = theta[weight : weight + o * i].reshape(o, i)
             flat = da[layer * n : (layer + i) * n]
-            np.dot(matrix.T, dy, flat.reshape(i, n))
+            multiply(matrix.T, dy, flat.reshape(i, n))
             if k > 0:
                 through_tanh(flat, a[layer * n : (layer + i) * n])
 
 
-@jit
+@inlined
 def last_layer(a: Any, sizes: Any, n: int) -> Any:
     """Return the last layer of `a`, flat."""
     end = sizes.sum() * n

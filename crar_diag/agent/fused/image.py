@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crar_diag.agent.fused import quads
-from crar_diag.agent.fused.arithmetic import norms, rmsprop
-from crar_diag.agent.fused.compiling import jit
+from crar_diag.agent.fused.arithmetic import copy, norms, rmsprop
+from crar_diag.agent.fused.compiling import borrowing, inlined, jit
 from crar_diag.agent.fused.convolution import (
     AFTER,
     EDGE,
@@ -59,7 +59,7 @@ class ImageWork(NamedTuple):
     drows: Any
 
 
-@jit
+@borrowing
 def _outputs(layers: Any) -> int:
     return layers[-1, AFTER] ** 2 * layers[-1, OUTPUTS]
 
@@ -86,14 +86,14 @@ def workspace(layout: Any, theta: Any, table: Any, size: int) -> Any:
     return common_workspace(own, layout.places, theta, pictures, outputs, size)
 
 
-@jit
+@inlined
 def _last(a: Any, layers: Any, n: int) -> Any:
     """Return the last layer of `a`, flat, channels last."""
     end = numbers(layers) * n
     return a[end - _outputs(layers) * n : end]
 
 
-@jit
+@borrowing
 def _to_columns(last: Any, layers: Any, n: int, columns: Any) -> None:
     """Turn a last layer `[n, positions, channels]` into `[channels * positions, n]`, both flat."""
     positions, channels = layers[-1, AFTER] ** 2, layers[-1, OUTPUTS]
@@ -103,7 +103,7 @@ def _to_columns(last: Any, layers: Any, n: int, columns: Any) -> None:
                 columns[(c * positions + p) * n + s] = last[(s * positions + p) * channels + c]
 
 
-@jit
+@borrowing
 def _from_columns(columns: Any, layers: Any, n: int, last: Any) -> None:
     """Do `_to_columns` the other way round."""
     positions, channels = layers[-1, AFTER] ** 2, layers[-1, OUTPUTS]
@@ -113,13 +113,13 @@ def _from_columns(columns: Any, layers: Any, n: int, last: Any) -> None:
                 last[(s * positions + p) * channels + c] = columns[(c * positions + p) * n + s]
 
 
-@jit
+@inlined
 def _input(a: Any, layers: Any, n: int) -> Any:
     """Return the first layer of `a`, flat."""
     return a[: n * layers[0, EDGE] ** 2 * layers[0, INPUTS]]
 
 
-@jit
+@borrowing
 def encode(theta: Any, layout: Any, table: Any, picks: Any, n: int, work: Any) -> None:
     """Fill `work.x` with the states of the pictures `picks[:n]`."""
     layers, own = layout.layers[ENCODER], layout.trunk.parameters
@@ -129,12 +129,12 @@ def encode(theta: Any, layout: Any, table: Any, picks: Any, n: int, work: Any) -
     else:
         size = table.pixels.shape[1]
         for c in range(n):
-            first[c * size : (c + 1) * size] = table.pixels[picks[c]]
+            copy(table.pixels[picks[c]], first[c * size : (c + 1) * size])
     forward(theta[own : layout.places.starts[1]], layers, n, work.own.a, work.own.rows)
     _to_columns(_last(work.own.a, layers, n), layers, n, work.x)
 
 
-@jit
+@borrowing
 def encoder_gradient(
     theta: Any, layout: Any, table: Any, n: int, dx: Any, sparse: bool, work: Any
 ) -> None:
@@ -163,7 +163,7 @@ def encoder_gradient(
         )
 
 
-@jit
+@borrowing
 def _place_of_state(layout: Any, actions: Any) -> int:
     """Return the channel at which the state begins in a head's input.
 
@@ -172,7 +172,7 @@ def _place_of_state(layout: Any, actions: Any) -> int:
     return 4 if layout.edge and actions.size else 0
 
 
-@jit
+@borrowing
 def run_head(
     theta: Any, layout: Any, head: int, n: int, columns: Any, actions: Any, work: Any
 ) -> None:
@@ -196,7 +196,7 @@ def run_head(
     _to_columns(_last(work.own.head, layers, batch), layers, batch, work.out)
 
 
-@jit
+@borrowing
 def head_gradient(
     theta: Any,
     layout: Any,
@@ -235,18 +235,18 @@ def head_gradient(
                     work.dx[(f * positions + p) * n + columns[j]] += work.own.dhead[at + f]
 
 
-@jit
+@borrowing
 def refresh_target(target: Any, layout: Any, table: Any, work: Any) -> None:
     """Do nothing: the target network's values are computed for each batch."""
 
 
-@jit
+@borrowing
 def next_values_known(second: Any, work: Any, layout: Any) -> bool:
     """Return that they are not: the target network runs on every batch."""
     return False
 
 
-@jit
+@borrowing
 def square_norms(layout: Any, component: int, grad: Any, squares: Any) -> None:
     """Fill `squares` with the squared norm of each tensor of a component's gradient."""
     norms(grad, layout.places.tensors[component], squares)
@@ -257,7 +257,7 @@ def sum_tied(theta: Any, layout: Any) -> None:
     """Do nothing: no inputs are tied."""
 
 
-@jit
+@borrowing
 def descend(
     theta: Any,
     layout: Any,

@@ -100,6 +100,7 @@ class Work(NamedTuple):
     grad: Any  # like the parameters
     squares: Any  # squared norms of each component's tensors
     start: Any  # parameters at the start of the update
+    before: Any  # parameters before a step that may have to be taken back
     slots: Any  # [K] of -1
     picks: Any  # [columns], for short use
     distinct: Any  # [columns], the batch's distinct pictures
@@ -127,6 +128,7 @@ def common_workspace(
         np.empty((4, size), kind),
         np.zeros(theta.size, kind),
         np.zeros((5, tensors), kind),
+        np.empty(theta.size, kind),
         np.empty(theta.size, kind),
         np.full(pictures, -1, np.int64),
         np.empty(n, np.int64),

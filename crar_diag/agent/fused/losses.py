@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from crar_diag.agent.fused.agents import head_gradient, run_head
-from crar_diag.agent.fused.compiling import jit
+from crar_diag.agent.fused.compiling import borrowing
 from crar_diag.agent.fused.layout import (
     CONSECUTIVE_PAIRS,
     ENCODER,
@@ -26,7 +26,7 @@ from crar_diag.agent.fused.layout import (
 )
 
 
-@jit
+@borrowing
 def _pair_loss(x: Any, n: int, d: int, left: Any, right: Any, dx: Any, hyper: Any) -> float:
     """Return mean exp(-C ||x_l - x_r||) over the pairs and add its derivative to `dx`."""
     scale, low, high = hyper[PAIR_SCALE], hyper[PAIR_LOW], hyper[PAIR_HIGH]
@@ -50,7 +50,7 @@ def _pair_loss(x: Any, n: int, d: int, left: Any, right: Any, dx: Any, hyper: An
     return total / left.size
 
 
-@jit
+@borrowing
 def _volume_loss(x: Any, n: int, d: int, channels: int, columns: Any, dx: Any, hyper: Any) -> float:
     """Return mean clip(max x^2 - 1, 0, limit) and add its derivative to `dx`.
 
@@ -74,7 +74,7 @@ def _volume_loss(x: Any, n: int, d: int, channels: int, columns: Any, dx: Any, h
     return total / count
 
 
-@jit
+@borrowing
 def _best_actions(q: Any, size: int, best: Any) -> None:
     """Put the action with the largest Q value, `[4, size]` flat, of each column into `best`."""
     for j in range(size):
@@ -84,7 +84,7 @@ def _best_actions(q: Any, size: int, best: Any) -> None:
                 best[j] = k
 
 
-@jit
+@borrowing
 def _head_loss(
     theta: Any, layout: Any, loss: int, n: int, batch: Any, rule: Any, work: Any
 ) -> float:
@@ -138,7 +138,7 @@ def _head_loss(
     return total
 
 
-@jit
+@borrowing
 def loss_derivative(
     theta: Any, layout: Any, loss: int, n: int, batch: Any, rule: Any, work: Any
 ) -> float:

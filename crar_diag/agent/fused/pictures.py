@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from crar_diag.agent.fused.compiling import jit
+from crar_diag.agent.fused.compiling import borrowing
 
 
-@jit
+@borrowing
 def distinct_pictures(
     first: Any, second: Any, slots: Any, picks: Any, columns: Any
 ) -> tuple[int, int]:

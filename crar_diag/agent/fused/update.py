@@ -30,7 +30,8 @@ from crar_diag.agent.fused.agents import (
     sum_tied,
     workspace,
 )
-from crar_diag.agent.fused.compiling import jit
+from crar_diag.agent.fused.arithmetic import copy
+from crar_diag.agent.fused.compiling import borrowing, jit
 from crar_diag.agent.fused.layout import (
     CLIP,
     CONSECUTIVE_PAIRS,
@@ -48,7 +49,23 @@ from crar_diag.agent.fused.losses import loss_derivative
 from crar_diag.agent.fused.pictures import distinct_pictures
 
 
-@jit
+@borrowing
+def _finite(values: Any) -> bool:
+    found = True
+    for k in range(values.size):
+        found = found and math.isfinite(values[k])
+    return found
+
+
+@borrowing
+def _any_positive(values: Any) -> bool:
+    found = False
+    for k in range(values.size):
+        found = found or values[k] > 0
+    return found
+
+
+@borrowing
 def _step(
     theta: Any, v: Any, layout: Any, components: Any, slots: Any, rate: Any, rule: Any, work: Any
 ) -> bool:
@@ -69,20 +86,21 @@ def _step(
     # A step moves a parameter by rate / sqrt(1 - rho) at most, so only absurd rates can carry one
     # beyond the finite numbers; then the step is taken back.
     absurd = rate > (1e30 if theta.itemsize == 4 else 1e300) * math.sqrt(rule.hyper[ONE_MINUS_RHO])
-    before = theta.copy() if absurd else theta[:0]
+    if absurd:
+        copy(theta, work.before)
     for k in range(len(components)):
         c = components[k]
         if c >= 0 and rule.trainable[c]:
             lo, hi = starts[c], starts[c + 1]
             squares, own = work.squares[c], v[slots[k] : slots[k] + hi - lo]
             descend(theta, layout, c, work.grad[lo:hi], own, squares, total, rate, rule.hyper)
-    if absurd and not np.isfinite(theta).all():
-        theta[:] = before
+    if absurd and not _finite(theta):
+        copy(work.before, theta)
         return False
     return True
 
 
-@jit
+@borrowing
 def _update(
     theta: Any,
     target: Any,
@@ -100,12 +118,12 @@ def _update(
     of_s, of_both = distinct_pictures(
         batch.first, batch.second, work.slots, work.picks, work.columns
     )
-    work.distinct[:of_both] = work.picks[:of_both]
+    copy(work.picks, work.distinct[:of_both])
     sequential = rule.mode == SEQUENTIAL
     source, n = theta, of_both
     if not sequential:
         source = work.start
-        source[:] = theta
+        copy(theta, source)
         work.joint[:] = 0
     encoded = 0  # how many pictures' states are up to date
     for loss in range(7):
@@ -114,12 +132,12 @@ def _update(
             n = of_both if with_next else of_s
         if loss == (Q_LOSS if sequential else 0):
             if copy_target:
-                target[:] = source
+                copy(source, target)
                 refresh_target(target, layout, table, work)
             if not next_values_known(batch.second, work, layout):
                 encode(target, layout, table, batch.second, size, work)
                 run_head(target, layout, Q, size, work.identity, work.none, work)
-                work.next_q[:] = work.out[: 4 * size].reshape(4, size)
+                copy(work.out, work.next_q.reshape(4 * size))
             encoded = 0  # the target network has used the same memory
         if encoded != n:
             encode(source, layout, table, work.distinct, n, work)
@@ -133,19 +151,18 @@ def _update(
         if rule.mode == JOINT:
             if head >= 0:
                 lo, hi = starts[head], starts[head + 1]
-                if weight > 0:
-                    work.grad[lo:hi] *= weight
-                else:
-                    work.grad[lo:hi] = 0
+                for k in range(lo, hi):
+                    work.grad[k] = weight * work.grad[k] if weight > 0 else 0
             if weight > 0:
-                work.joint[: d * n] += weight * work.dx[: d * n]
+                for k in range(d * n):
+                    work.joint[k] += weight * work.dx[k]
         elif weight > 0:
             if rule.trainable[ENCODER]:
                 encoder_gradient(source, layout, table, n, work.dx, loss == VOLUME_LOSS, work)
             rate, slots = rule.rate * weight, layout.places.slots[loss]
             if not _step(theta, v, layout, (ENCODER, head), slots, rate, rule, work):
                 return False
-            if sequential and rule.trainable[ENCODER] and work.squares[ENCODER].max() > 0:
+            if sequential and rule.trainable[ENCODER] and _any_positive(work.squares[ENCODER]):
                 encoded = 0
     if rule.mode == JOINT:
         if rule.trainable[ENCODER]:

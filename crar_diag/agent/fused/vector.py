@@ -18,13 +18,15 @@ import numpy as np
 from crar_diag.agent.fused.arithmetic import (
     add_bias,
     clip_scale,
+    copy,
+    multiply,
     norms,
     rmsprop,
     sum_rows,
     tanh,
     through_tanh,
 )
-from crar_diag.agent.fused.compiling import jit
+from crar_diag.agent.fused.compiling import borrowing, jit
 from crar_diag.agent.fused.dense import backward, forward, last_layer, transpose
 from crar_diag.agent.fused.layout import CLIP, ENCODER, EPSILON, Places, Q, common_workspace
 
@@ -106,17 +108,17 @@ def workspace(layout: Any, theta: Any, table: Any, size: int) -> Any:
     return common_workspace(own, layout.places, theta, pictures, most, size)
 
 
-@jit
-def _first_layer(theta: Any, layout: Any, table: Any, picks: Any, n: int, work: Any) -> Any:
-    """Run the encoder's first layer on pictures `picks[:n]`; return it, `[n, outputs]`."""
+@borrowing
+def _first_layer(theta: Any, layout: Any, table: Any, picks: Any, n: int, work: Any) -> None:
+    """Run the encoder's first layer on pictures `picks[:n]`, into `work.own.first`."""
     outputs, size = layout.sizes[ENCODER][0], layout.places.tensors[ENCODER][0]
     weights, bias = theta[:size].reshape(layout.inputs, outputs), theta[size : size + outputs]
     first, places, values = work.own.first[:n], table.places, table.values
     few = places.shape[1]
     if few == 0:
         for c in range(n):
-            work.own.pixels[c] = table.dense[picks[c]]
-        np.dot(work.own.pixels[:n], weights, first)
+            copy(table.dense[picks[c]], work.own.pixels[c])
+        multiply(work.own.pixels[:n], weights, first)
         add_bias(first, bias)
     else:
         for c in range(n):
@@ -127,10 +129,9 @@ def _first_layer(theta: Any, layout: Any, table: Any, picks: Any, n: int, work: 
                 for r in range(outputs):
                     first[c, r] += value * weights[own, r]
     tanh(first.reshape(n * outputs))
-    return first
 
 
-@jit
+@borrowing
 def _first_gradient(layout: Any, table: Any, picks: Any, n: int, work: Any) -> None:
     """Fill the first layer's part of the gradient from `work.own.dfirst`, before its tanh."""
     outputs, size = layout.sizes[ENCODER][0], layout.places.tensors[ENCODER][0]
@@ -140,8 +141,8 @@ def _first_gradient(layout: Any, table: Any, picks: Any, n: int, work: Any) -> N
     few = places.shape[1]
     if few == 0:
         for c in range(n):
-            work.own.pixels[c] = table.dense[picks[c]]
-        np.dot(work.own.pixels[:n].T, dfirst[:n], weights)
+            copy(table.dense[picks[c]], work.own.pixels[c])
+        multiply(work.own.pixels[:n].T, dfirst[:n], weights)
     else:
         weights[:] = 0
     sum_rows(dfirst[:n], bias)
@@ -152,31 +153,31 @@ def _first_gradient(layout: Any, table: Any, picks: Any, n: int, work: Any) -> N
                 weights[own, r] += value * dfirst[c, r]
 
 
-@jit
+@borrowing
 def _rest(layout: Any) -> int:
     """Return where the encoder's second layer begins."""
     return layout.places.tensors[ENCODER][0] + layout.places.tensors[ENCODER][1]
 
 
-@jit
-def _encode(theta: Any, layout: Any, table: Any, picks: Any, n: int, a: Any, work: Any) -> Any:
-    """Run the encoder on pictures `picks[:n]`; return the states, `[d, n]` flat."""
-    first = _first_layer(theta, layout, table, picks, n, work)
+@borrowing
+def _encode(theta: Any, layout: Any, table: Any, picks: Any, n: int, a: Any, work: Any) -> None:
+    """Run the encoder on pictures `picks[:n]`; the last layer of `a` are the states, `[d, n]`."""
+    _first_layer(theta, layout, table, picks, n, work)
     sizes = layout.sizes[ENCODER]
-    transpose(first, a[: sizes[0] * n].reshape(sizes[0], n))
+    transpose(work.own.first[:n], a[: sizes[0] * n].reshape(sizes[0], n))
     forward(theta[_rest(layout) : layout.places.starts[1]], sizes, n, a)
-    return last_layer(a, sizes, n)
 
 
-@jit
+@borrowing
 def encode(theta: Any, layout: Any, table: Any, picks: Any, n: int, work: Any) -> None:
     """Fill `work.x` with the states of the pictures `picks[:n]`."""
-    work.own.encoded[:n] = picks[:n]
-    states = _encode(theta, layout, table, picks, n, work.own.a, work)
-    work.x[: layout.places.dimension * n] = states
+    copy(picks, work.own.encoded[:n])
+    _encode(theta, layout, table, picks, n, work.own.a, work)
+    states = last_layer(work.own.a, layout.sizes[ENCODER], n)
+    copy(states, work.x[: states.size])
 
 
-@jit
+@borrowing
 def _keep_columns(a: Any, n: int, keep: Any, m: int, out: Any) -> None:
     """Copy columns `keep[:m]` of `a`, `[rows, n]` flat, to `out`, `[rows, m]` flat."""
     for f in range(a.size // n):
@@ -184,7 +185,7 @@ def _keep_columns(a: Any, n: int, keep: Any, m: int, out: Any) -> None:
             out[f * m + c] = a[f * n + keep[c]]
 
 
-@jit
+@borrowing
 def encoder_gradient(
     theta: Any, layout: Any, table: Any, n: int, dx: Any, sparse: bool, work: Any
 ) -> None:
@@ -209,11 +210,11 @@ def encoder_gradient(
         _keep_columns(a, n, work.picks, m, work.own.compact)
         _keep_columns(dx[: d * n], n, work.picks, m, work.own.da[(end - d) * m : end * m])
         for c in range(m):
-            work.own.compact_first[c] = first[work.picks[c]]
+            copy(first[work.picks[c]], work.own.compact_first[c])
             work.picks[c] = pictures[work.picks[c]]
         a, first, pictures = work.own.compact[: end * m], work.own.compact_first, work.picks
     else:
-        work.own.da[(end - d) * n : end * n] = dx[: d * n]
+        copy(dx, last_layer(work.own.da, sizes, n))
     backward(theta[lo:hi], sizes, m, a, first, work.own.da, work.grad[lo:hi], work.own.rows, True)
     dfirst = work.own.dfirst[:m]
     transpose(work.own.da[: sizes[0] * m].reshape(sizes[0], m), dfirst)
@@ -221,7 +222,7 @@ def encoder_gradient(
     _first_gradient(layout, table, pictures, m, work)
 
 
-@jit
+@borrowing
 def run_head(
     theta: Any, layout: Any, head: int, n: int, columns: Any, actions: Any, work: Any
 ) -> None:
@@ -239,10 +240,10 @@ def run_head(
                 work.own.head[f * batch + j] = 1 if actions[j] == f - d else 0
     starts = layout.places.starts
     forward(theta[starts[head] : starts[head + 1]], sizes, batch, work.own.head)
-    work.out[: sizes[-1] * batch] = last_layer(work.own.head, sizes, batch)
+    copy(last_layer(work.own.head, sizes, batch), work.out[: sizes[-1] * batch])
 
 
-@jit
+@borrowing
 def head_gradient(
     theta: Any,
     layout: Any,
@@ -259,7 +260,7 @@ def head_gradient(
     """
     sizes, d, batch = layout.sizes[head], layout.places.dimension, columns.size
     lo, hi = layout.places.starts[head], layout.places.starts[head + 1]
-    last_layer(work.own.dhead, sizes, batch)[:] = work.dout[: sizes[-1] * batch]
+    copy(work.dout, last_layer(work.own.dhead, sizes, batch))
     inputs = work.own.rows[: batch * sizes[0]].reshape(batch, sizes[0])
     transpose(work.own.head[: sizes[0] * batch].reshape(sizes[0], batch), inputs)
     rest = work.own.rows[inputs.size :]
@@ -273,7 +274,7 @@ def head_gradient(
                 work.dx[f * n + columns[j]] += work.own.dhead[f * batch + j]
 
 
-@jit
+@borrowing
 def refresh_target(target: Any, layout: Any, table: Any, work: Any) -> None:
     """Note what the target network, which has changed, says of every picture of the table."""
     size = work.columns.shape[1]
@@ -283,9 +284,8 @@ def refresh_target(target: Any, layout: Any, table: Any, work: Any) -> None:
         n = min(size, len(table.dense) - first)
         for c in range(n):
             work.picks[c] = first + c
-        work.own.head[: d * n] = _encode(
-            target, layout, table, work.picks, n, work.own.compact, work
-        )
+        _encode(target, layout, table, work.picks, n, work.own.compact, work)
+        copy(last_layer(work.own.compact, layout.sizes[ENCODER], n), work.own.head[: d * n])
         forward(target[starts[Q] : starts[Q + 1]], sizes, n, work.own.head)
         out = last_layer(work.own.head, sizes, n)
         for k in range(4):
@@ -293,7 +293,7 @@ def refresh_target(target: Any, layout: Any, table: Any, work: Any) -> None:
                 work.own.target_q[k, first + c] = out[k * n + c]
 
 
-@jit
+@borrowing
 def next_values_known(second: Any, work: Any, layout: Any) -> bool:
     """Fill `work.next_q` with the target network's Q values of the pictures `second`."""
     for k in range(4):
@@ -302,7 +302,7 @@ def next_values_known(second: Any, work: Any, layout: Any) -> bool:
     return True
 
 
-@jit
+@borrowing
 def square_norms(layout: Any, component: int, grad: Any, squares: Any) -> None:
     """Fill `squares` with the squared norm of each tensor of a component's gradient."""
     norms(grad, layout.places.tensors[component], squares)
@@ -316,7 +316,7 @@ def square_norms(layout: Any, component: int, grad: Any, squares: Any) -> None:
             squares[0] += (pixels - 1) * once
 
 
-@jit
+@borrowing
 def _move_and_sum(pixels: Any, step: Any, total: Any) -> None:
     """Add a step to the weights of some pixels, `[pixels, outputs]`, and sum them up."""
     total[:] = 0
@@ -327,24 +327,28 @@ def _move_and_sum(pixels: Any, step: Any, total: Any) -> None:
             total[r] += moved
 
 
-@jit
+@borrowing
 def _move_tied(theta: Any, layout: Any, steps: Any) -> None:
-    """Add steps `[groups, outputs]` to the weights of tied pixels, and sum them up anew."""
+    """Add the steps of tied inputs to their pixels' weights, and sum those up anew.
+
+    steps: in the order of the first layer's weights.
+    """
     outputs, at = layout.sizes[ENCODER][0], layout.places.starts[5]
     for t in range(len(layout.tied)):
         own, pixels = layout.tied[t]
         weights = theta[at : at + pixels * outputs].reshape(pixels, outputs)
-        _move_and_sum(weights, steps[t], theta[own * outputs : (own + 1) * outputs])
+        lo, hi = own * outputs, (own + 1) * outputs
+        _move_and_sum(weights, steps[lo:hi], theta[lo:hi])
         at += pixels * outputs
 
 
 @jit
 def sum_tied(theta: Any, layout: Any) -> None:
     """Set the weights of the inputs that stand for several pixels to the sums of those pixels'."""
-    _move_tied(theta, layout, np.zeros((len(layout.tied), layout.sizes[ENCODER][0]), theta.dtype))
+    _move_tied(theta, layout, np.zeros(layout.inputs * layout.sizes[ENCODER][0], theta.dtype))
 
 
-@jit
+@borrowing
 def descend(
     theta: Any,
     layout: Any,
@@ -363,10 +367,8 @@ def descend(
     if component == ENCODER and len(layout.tied) and squares[0] > 0:
         outputs = layout.sizes[ENCODER][0]
         scale = clip_scale(norm if norm >= 0 else squares[0], hyper[CLIP])
-        steps = np.empty((len(layout.tied), outputs), theta.dtype)
         for t in range(len(layout.tied)):
-            at = layout.tied[t, 0] * outputs
-            for r in range(outputs):
-                step = rate * (grad[at + r] * scale) / (math.sqrt(v[at + r]) + hyper[EPSILON])
-                steps[t, r] = -step
-        _move_tied(theta, layout, steps)
+            first = layout.tied[t, 0] * outputs
+            for k in range(first, first + outputs):  # the gradient is not needed any more
+                grad[k] = -rate * (grad[k] * scale) / (math.sqrt(v[k]) + hyper[EPSILON])
+        _move_tied(theta, layout, grad)
