@@ -4,21 +4,16 @@ import torch
 
 from crar_diag.agent import networks
 from crar_diag.agent.architecture import Architecture, architecture_for
-from crar_diag.agent.config import LOSSES, TrainConfig, flatten
+from crar_diag.agent.config import LOSSES, TrainConfig
 from crar_diag.agent.engine import Engine, ReferenceEngine
 from crar_diag.agent.fused.engine import FusedEngine, supports
 from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.population import MemberRule, Population, UpdateRule
 from crar_diag.agent.replay import Replay
 from crar_diag.agent.streams import stream
-from crar_diag.envs.data import gather
-from crar_diag.envs.names import SIMPLE_MAZE
+from crar_diag.envs.data import TransitionData, gather
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError
-
-# Hundreds of times what the published runs need; with more, a slip of the keyboard, the history
-# would not fit into memory.
-MAX_EPOCHS = 100_000
 
 
 def update_rule(config: TrainConfig) -> UpdateRule:
@@ -79,50 +74,19 @@ def build(config: TrainConfig, device: torch.device) -> tuple[Population, Replay
     ]
     rules = [member_rule(config)] * len(agents)
     population = Population(architecture, networks.stack(agents), update_rule(config), rules)
-    data = [
-        gather(
-            config.environment,
-            config.data.transitions,
-            stream(seed, "data"),
-            config.data.mark_last_terminal,
-            config.data.steps_per_gathering,
-        )
-        for seed in config.seeds
-    ]
+    data = [gather_for(config, seed) for seed in config.seeds]
     observer = Observer(config.environment, config.observation, config.domain)
     observers = [observer] * len(data)
     replay = Replay(data, observers, config.seeds, config.batch_size, dtype, device)
     return population.to(device), replay
 
 
-def check(config: TrainConfig, device: torch.device | str = "cpu") -> None:
-    """Refuse a configuration that would fail on the way, before a run's first file is written.
-
-    Args:
-        config: of the run.
-        device: where it would run.
-
-    Raises:
-        InputError: naming the key, what was expected and what was found.
-    """
-    if config.environment == SIMPLE_MAZE and config.evaluation.every:
-        raise InputError(
-            "evaluation.every must be 0 in the simple maze, which has no reward and so no score, "
-            f"found {config.evaluation.every}"
-        )
-    epochs = -(-config.updates // config.updates_per_epoch)
-    if epochs > MAX_EPOCHS:
-        raise InputError(
-            f"updates / updates_per_epoch must be at most {MAX_EPOCHS} epochs, found {epochs}"
-        )
-    largest = torch.finfo(getattr(torch, config.precision)).max
-    for key, value in flatten(config).items():
-        if isinstance(value, float) and value > largest:
-            raise InputError(
-                f"{key} must be at most {largest:.3g} in {config.precision}, found {value}"
-            )
-    # The parts themselves know what they cannot do; two transitions are enough to ask them.
-    data = config.data.model_copy(update={"transitions": 2})
-    small = config.model_copy(update={"seeds": config.seeds[:1], "data": data})
-    population, replay = build(small, torch.device(device))
-    choose_engine(config.engine, population.architecture, replay)
+def gather_for(config: TrainConfig, seed: int) -> TransitionData:
+    """Return the data of a seed."""
+    return gather(
+        config.environment,
+        config.data.transitions,
+        stream(seed, "data"),
+        config.data.mark_last_terminal,
+        config.data.steps_per_gathering,
+    )

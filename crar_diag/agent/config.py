@@ -200,6 +200,15 @@ class TrainConfig(FrozenModel):
     data: DataConfig
     evaluation: EvaluationConfig = EvaluationConfig()
 
+    @property
+    def member_count(self) -> int:
+        """How many agents are trained."""
+        return len(self.seeds)
+
+    def agents(self) -> dict[Any, str]:
+        """Return how the run's files are called, by what tells its agents apart: the seed."""
+        return {seed: f"{self.name}-seed{seed}" for seed in self.seeds}
+
     @field_validator("name")
     @classmethod
     def _check_name(cls, name: str) -> str:
@@ -266,15 +275,15 @@ def expand_seeds(text: str) -> tuple[int, ...]:
 
 
 @cache
-def config_fields() -> tuple[str, ...]:
-    """Return every configuration key, dotted (`optimizer.learning_rate`), in order."""
-    return tuple(_fields(TrainConfig, ""))
+def config_fields(model: type[TrainConfig] = TrainConfig) -> tuple[str, ...]:
+    """Return every key of a configuration, dotted (`optimizer.learning_rate`), in order."""
+    return tuple(_fields(model, ""))
 
 
 @cache
-def config_sections() -> frozenset[str]:
-    """Return the tables of the configuration: the first parts of its dotted keys."""
-    return frozenset(key.split(".")[0] for key in config_fields() if "." in key)
+def config_sections(model: type[TrainConfig] = TrainConfig) -> frozenset[str]:
+    """Return the tables of a configuration: the first parts of its dotted keys."""
+    return frozenset(key.split(".")[0] for key in config_fields(model) if "." in key)
 
 
 def _fields(model: type[BaseModel], prefix: str) -> list[str]:
@@ -292,7 +301,7 @@ def flatten(config: TrainConfig) -> dict[str, Any]:
     """Return `config` as plain values under dotted keys, in the order of `config_fields`."""
     tables = config.model_dump()
     values: dict[str, Any] = {}
-    for key in config_fields():
+    for key in config_fields(type(config)):
         section, _, name = key.rpartition(".")
         values[key] = (tables[section] if section else tables)[name]
     return values

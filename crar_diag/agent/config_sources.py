@@ -7,7 +7,7 @@ sentence names the source, the key and what was expected. Torch is not imported 
 import re
 import stat
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, time
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,8 @@ from crar_diag.agent.config import (
     flatten,
     nest,
 )
-from crar_diag.agent.presets import preset
+from crar_diag.agent.presets import preset, transfer_preset
+from crar_diag.agent.transfer_config import TransferConfig
 from crar_diag.errors import InputError, did_you_mean, show
 
 MAX_TOML_BYTES: Final = 2**20
@@ -66,14 +67,55 @@ def build_config(
     return _validate({**base, **chosen}, lambda key: labels.get(key, key))
 
 
+def build_transfer_config(
+    bases: Sequence[Mapping[str, str]],
+    task: Mapping[str, str],
+    preset_name: str = "paper",
+    config_file: Path | None = None,
+    overrides: Mapping[str, Any] | Iterable[str] = (),
+    **options: Any,
+) -> TransferConfig:
+    """Resolve a configuration of transfers, as `build_config` does one of training.
+
+    Args:
+        bases: `path` and `sha256` of each base model.
+        task: what the bases' files say of `environment`, `observation` and `precision`, which
+            therefore cannot be chosen here.
+        preset_name: `paper` or `quick`.
+        config_file: as in `build_config`.
+        overrides: as in `build_config`.
+        options: as in `build_config`.
+
+    Raises:
+        InputError: an unreadable file, an unknown key or name, or a value of the wrong kind.
+    """
+    chosen, labels = collect(config_file, overrides, TransferConfig)
+    explicit = {key: value for key, value in options.items() if value is not None}
+    for key, value in _dotted(explicit, _option_name, TransferConfig).items():
+        chosen[key], labels[key] = value, _option_name(key)
+    for key, value in {"kind": "transfer", **task, "bases": bases}.items():
+        if key in chosen and chosen[key] != value:
+            raise InputError(
+                f"{labels[key]} cannot be chosen for transfers: their base models decide it"
+            )
+        chosen[key] = value
+    base = transfer_preset(task["environment"], preset_name)
+    found = _validate({**base, **chosen}, lambda key: labels.get(key, key), TransferConfig)
+    assert isinstance(found, TransferConfig)
+    return found
+
+
 def collect(
-    config_file: Path | None, overrides: Mapping[str, Any] | Iterable[str]
+    config_file: Path | None,
+    overrides: Mapping[str, Any] | Iterable[str],
+    model: type[TrainConfig] = TrainConfig,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Return what a file holds and overrides that win over it, not validated yet.
 
     Args:
         config_file: as in `build_config`.
         overrides: as in `build_config`.
+        model: whose keys they may hold.
 
     Returns:
         The values and, for messages, where each of them stands; both by dotted key.
@@ -85,7 +127,7 @@ def collect(
     labels: dict[str, str] = {}
 
     def add(values: Mapping[str, Any], label: Callable[[str], str]) -> None:
-        for key, value in _dotted(values, label).items():
+        for key, value in _dotted(values, label, model).items():
             chosen[key], labels[key] = value, label(key)
 
     if config_file is not None:
@@ -133,6 +175,9 @@ def from_toml(text: str, source: str) -> TrainConfig:
         text: the TOML text.
         source: the name under which messages speak of it, such as the file's path.
 
+    Returns:
+        A `TransferConfig` where the text says that it is of that kind.
+
     Raises:
         InputError: no valid TOML, an unknown or missing key, or a value of the wrong kind.
     """
@@ -140,7 +185,9 @@ def from_toml(text: str, source: str) -> TrainConfig:
     def label(key: str) -> str:
         return f"{source}: {key}"
 
-    return _validate(_dotted(parse_toml(text, source), label), label)
+    table = parse_toml(text, source)
+    model = TransferConfig if table.get("kind") == "transfer" else TrainConfig
+    return _validate(_dotted(table, label, model), label, model)
 
 
 def read_text(path: Path) -> str:
@@ -209,9 +256,13 @@ def describe_error(error: ValidationError, label: Callable[[str], str]) -> str:
     return f"{key} must {expected}, found {show(first['input'])}"
 
 
-def _validate(values: Mapping[str, Any], label: Callable[[str], str]) -> TrainConfig:
+def _validate(
+    values: Mapping[str, Any],
+    label: Callable[[str], str],
+    model: type[TrainConfig] = TrainConfig,
+) -> TrainConfig:
     try:
-        config = TrainConfig.model_validate(nest(values))
+        config = model.model_validate(nest(values))
     except ValidationError as error:
         raise InputError(describe_error(error, label)) from None
     check_domain(config.domain, label("domain"))
@@ -235,21 +286,27 @@ def check_domain(name: str, label: str) -> None:
         raise InputError(f"{label} has the unknown value {show(name)}{hint}")
 
 
-def _dotted(table: Mapping[str, Any], label: Callable[[str], str]) -> dict[str, Any]:
+def _dotted(
+    table: Mapping[str, Any],
+    label: Callable[[str], str],
+    model: type[TrainConfig] = TrainConfig,
+) -> dict[str, Any]:
     """Bring tables to dotted keys, refusing unknown ones."""
+    fields, sections = config_fields(model), config_sections(model)
     values: dict[str, Any] = {}
     for key, value in table.items():
-        if key in config_sections():
+        if key in sections:
             if not isinstance(value, Mapping):
                 raise InputError(f"{label(key)} must be a table of keys, found {show(value)}")
-            values |= _dotted({f"{key}.{name}": inner for name, inner in value.items()}, label)
-        elif key in config_fields():
+            below = {f"{key}.{name}": inner for name, inner in value.items()}
+            values |= _dotted(below, label, model)
+        elif key in fields:
             values[key] = value
         else:
             # A key without its section is the likeliest slip: `rho` for `optimizer.rho`.
             last = key.rsplit(".")[-1]
-            alike = [known for known in config_fields() if known.rsplit(".")[-1] == last]
-            hint = did_you_mean(key, alike or config_fields())
+            alike = [known for known in fields if known.rsplit(".")[-1] == last]
+            hint = did_you_mean(key, alike or fields)
             if len(alike) == 1:
                 hint = f" (did you mean '{alike[0]}'?)"
             shown = key if key.isprintable() else repr(key)

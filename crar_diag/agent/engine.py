@@ -130,7 +130,7 @@ class ReferenceEngine(Engine):
                 alive, losses = update(population, batch, copy_target, constants, died < 0)
                 totals += torch.where(alive.unsqueeze(1), losses, 0.0).double()
                 died = torch.where((died < 0) & ~alive, first + u, died)
-        population.diverged_at = died.cpu()
+        population.diverged_at.copy_(died)
         sums[:] = totals.cpu().numpy()
 
     def _sequential(

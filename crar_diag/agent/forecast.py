@@ -4,13 +4,13 @@ import time
 
 import torch
 
-from crar_diag.agent.assembly import build, check, choose_engine
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.engine import Engine
 from crar_diag.agent.history import History
 from crar_diag.agent.population import Population
 from crar_diag.agent.probes import embedding_shape
 from crar_diag.agent.replay import Replay
+from crar_diag.agent.tasks import check, sample_of, task_of
 
 # A process with PyTorch and the compiled update loaded, before the first agent (measured).
 _PROCESS_BYTES = 450 * 10**6
@@ -32,27 +32,27 @@ def plan(config: TrainConfig, threads: int | None = None) -> dict[str, int | flo
     Returns:
         `members`, `updates`, `agent_updates`, `parameters` (of one agent), `memory_bytes` and
         `disk_bytes` (at most, by arithmetic), `rate` in agent-updates a second (measured now, on
-        up to four members) and `seconds`. Validation scores, a few per cent of the time at most,
-        are not counted.
+        the members of up to four seeds) and `seconds`. Validation scores, a few per cent of the
+        time at most, are not counted.
 
     Raises:
         InputError: see `check`.
     """
     check(config)
-    data = config.data.model_copy(update={"transitions": min(config.data.transitions, 2000)})
-    few = config.model_copy(update={"seeds": config.seeds[:4], "data": data})
-    population, replay = build(few, torch.device("cpu"))
-    engine = choose_engine(config.engine, population.architecture, replay, threads)
-    rate = _rate(engine, population, replay)
+    task = task_of(sample_of(config, 4, 2000), torch.device("cpu"))
+    population, replay = task.population, task.replay
+    rate = _rate(task.engine(threads), population, replay)
 
-    members, architecture = len(config.seeds), population.architecture
+    members, architecture = config.member_count, population.architecture
     shape = embedding_shape(config.environment, architecture)
-    history = History.empty(config.seeds[:1], config.updates, config.updates_per_epoch, shape)
+    history = History.empty(
+        task.seeds[:1], config.updates, config.updates_per_epoch, shape, task.map_size
+    )
     history_bytes = members * sum(t.nbytes for t in history.arrays().values())
     agents_bytes = sum(t.nbytes for t in population.state().values()) * members // len(population)
     state_bytes = agents_bytes + history_bytes
-    data_bytes = members * config.data.transitions * _TRANSITION_BYTES
-    checkpoint_bytes = members * population.parameters[0].nbytes
+    data_bytes = len(config.seeds) * config.data.transitions * _TRANSITION_BYTES
+    checkpoint_bytes = len(config.agents()) * population.parameters[0].nbytes
     return {
         "members": members,
         "updates": config.updates,

@@ -1,9 +1,10 @@
 """What is recorded while a population trains, and the file `history.h5` that holds it."""
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -30,6 +31,19 @@ def record_times(updates: int, updates_per_epoch: int) -> np.ndarray:
     return np.array(sorted(t for t in {0, updates} | logarithmic | epochs if t <= updates))
 
 
+@dataclass(frozen=True)
+class Labels:
+    """What a history says of its members beside their seeds.
+
+    Attributes:
+        names: different ones, `[M]`; none where the seeds tell the members apart.
+        others: by name, one value a member and what they are.
+    """
+
+    names: tuple[str, ...] = ()
+    others: Mapping[str, tuple[Sequence[Any], str]] = field(default_factory=dict)
+
+
 @dataclass
 class History:
     """The record of M members over E epochs and K times; NaN where nothing was recorded yet.
@@ -47,6 +61,9 @@ class History:
         embedding: abstract states of fixed pictures, float32 `[M, K, S, *state_shape]`.
         prediction: next states predicted from them for each action, float32
             `[M, K, S, actions, *state_shape]`.
+        realignment: the orthogonal map that was folded into the encoder right before the record,
+            NaN where none was, float64 `[M, K, c, c]`; c is 0 where none are tried.
+        labels: what else is known of the members.
     """
 
     seeds: np.ndarray
@@ -60,10 +77,18 @@ class History:
     losses_error: np.ndarray
     embedding: np.ndarray
     prediction: np.ndarray
+    realignment: np.ndarray
+    labels: Labels = Labels()
 
     @classmethod
     def empty(
-        cls, seeds: Sequence[int], updates: int, updates_per_epoch: int, states: tuple[int, ...]
+        cls,
+        seeds: Sequence[int],
+        updates: int,
+        updates_per_epoch: int,
+        states: tuple[int, ...],
+        map_size: int = 0,
+        labels: Labels | None = None,
     ) -> "History":
         """Return a history with room for a run.
 
@@ -72,6 +97,8 @@ class History:
             updates: of the whole run.
             updates_per_epoch: the last epoch may be shorter.
             states: shape of one embedding, `(S, *state_shape)`.
+            map_size: of the maps that realign an embedding.
+            labels: what else is known of the members.
         """
         times = record_times(updates, updates_per_epoch)
         epochs = np.append(np.arange(updates_per_epoch, updates, updates_per_epoch), updates)
@@ -88,11 +115,13 @@ class History:
             losses_error=np.full((m, k, len(LOSSES)), np.nan),
             embedding=np.full((m, k, *states), np.nan, np.float32),
             prediction=np.full((m, k, states[0], ACTIONS, *states[1:]), np.nan, np.float32),
+            realignment=np.full((m, k, map_size, map_size), np.nan),
+            labels=labels or Labels(),
         )
 
     def arrays(self) -> dict[str, torch.Tensor]:
         """Return the recorded arrays as tensors that share their memory, for the resume state."""
-        return {f"history.{f.name}": torch.from_numpy(getattr(self, f.name)) for f in fields(self)}
+        return {f"history.{name}": torch.from_numpy(getattr(self, name)) for name in _ARRAYS}
 
     def restore(self, arrays: dict[str, torch.Tensor]) -> None:
         """Fill in what `arrays` returned.
@@ -100,15 +129,30 @@ class History:
         Raises:
             InputError: if it is the record of another run.
         """
-        for f in fields(self):
-            own, other = getattr(self, f.name), arrays.get(f"history.{f.name}")
+        for name in _ARRAYS:
+            own, other = getattr(self, name), arrays.get(f"history.{name}")
             if other is None or tuple(other.shape) != own.shape:
-                raise InputError(f"the saved state does not fit this run at 'history.{f.name}'")
+                raise InputError(f"the saved state does not fit this run at 'history.{name}'")
             own[:] = other.numpy()
+
+    def _member_coordinates(self) -> dict[str, Any]:
+        seed = {"long_name": "seed of the member", "units": "1"}
+        if not self.labels.names:
+            return {"member": ("member", self.seeds, seed)}
+        others = {
+            name: ("member", list(values), {"long_name": long_name, "units": "1"})
+            for name, (values, long_name) in self.labels.others.items()
+        }
+        name = {"long_name": "name of the member", "units": "1"}
+        return {
+            "member": ("member", list(self.labels.names), name),
+            "seed": ("member", self.seeds, seed),
+            **others,
+        }
 
     def datasets(self) -> dict[str, xr.Dataset]:
         """Return the record as labelled data, one data set a group of the file."""
-        member = ("member", self.seeds, {"long_name": "seed of the member", "units": "1"})
+        member = self._member_coordinates()
         loss = ("loss", list(LOSSES), {"long_name": "name of the loss", "units": "1"})
         epoch = ("epoch", self.epochs, {"long_name": "updates at its end", "units": "updates"})
         time = ("time", self.times, {"long_name": "updates so far", "units": "updates"})
@@ -129,7 +173,7 @@ class History:
                 ),
                 "seconds": _variable(("epoch",), self.seconds, "duration of the epoch", "s"),
             },
-            coords={"member": member, "epoch": epoch, "loss": loss},
+            coords={**member, "epoch": epoch, "loss": loss},
         )
         evaluation = xr.Dataset(
             {
@@ -140,7 +184,7 @@ class History:
                     ("member", "time", "loss"), self.losses_error, "standard error of that loss"
                 ),
             },
-            coords={"member": member, "time": time, "loss": loss},
+            coords={**member, "time": time, "loss": loss},
         )
         embedding = xr.Dataset(
             {
@@ -151,9 +195,18 @@ class History:
                     "predicted next abstract state",
                 ),
             },
-            coords={"member": member, "time": time},
+            coords={**member, "time": time},
         )
+        if self.realignment.size:
+            embedding["realignment"] = _variable(
+                ("member", "time", "to", "from"),
+                self.realignment,
+                "orthogonal map that was folded into the encoder before this record",
+            )
         return {"training": training, "evaluation": evaluation, "embedding": embedding}
+
+
+_ARRAYS = tuple(f.name for f in fields(History) if f.name != "labels")
 
 
 def _variable(

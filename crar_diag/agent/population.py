@@ -4,6 +4,7 @@ Everything that trains (base models, transfers, restarts, re-fits of a landscape
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -154,6 +155,14 @@ class Population:
     def __len__(self) -> int:
         """Return the number of members, M."""
         return len(self.members)
+
+    def part(self, members: slice) -> "Population":
+        """Return some members as a population that shares the memory of this one."""
+        own = copy(self)
+        own.members = self.members[members]
+        for name in ("parameters", "target", "squares", "diverged_at"):
+            setattr(own, name, getattr(self, name)[members])
+        return own
 
     def agents(self) -> Parameters:
         """Return the parameters by name as views `[M, ...]` into the flat array."""

@@ -1,6 +1,7 @@
 """The data of a population: each member's transitions, stored as tiles and drawn as batches."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,13 @@ class Replay:
         self.batch_size = batch_size
         self.device = torch.device(device)
         self._drawn: dict[int, tuple[int, np.ndarray]] = {}
+
+    def part(self, members: slice) -> "Replay":
+        """Return the data of some members."""
+        own = copy(self)
+        own.members, own.seeds = self.members[members], self.seeds[members]
+        own._drawn = {}
+        return own
 
     def draws(self, member: int, first: int, updates: int) -> np.ndarray:
         """Return the transitions of some of a member's updates, int64 `[updates, batch]`."""

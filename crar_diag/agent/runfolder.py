@@ -1,7 +1,7 @@
 """The folder of a run: its configuration, its members' checkpoints, its state, and its lock.
 
     run.toml                     the resolved configuration, written first
-    <name>-seed<S>.safetensors   one checkpoint a member
+    <name>-seed<S>.safetensors   one checkpoint a member; of transfers, one a transfer
     history.h5                   losses and scores over the updates, NaN where still to come
     resume.safetensors           what a killed run needs to go on as if nothing had happened
     .lock                        held while a process writes here
@@ -51,10 +51,13 @@ class Run:
         return self.path / HISTORY_NAME
 
     @property
-    def checkpoints(self) -> dict[int, Path]:
-        """Seed -> checkpoint of the members that are written already, in the run's order."""
-        paths = {seed: self.checkpoint_path(seed) for seed in self.config.seeds}
-        return {seed: path for seed, path in paths.items() if path.is_file()}
+    def checkpoints(self) -> dict[Any, Path]:
+        """The checkpoints that are written already, in the run's order.
+
+        By seed in a run of base models, by name in one of transfers.
+        """
+        paths = {agent: self.path / _file(stem) for agent, stem in self.config.agents().items()}
+        return {agent: path for agent, path in paths.items() if path.is_file()}
 
     @property
     def finished(self) -> bool:
@@ -63,7 +66,7 @@ class Run:
         The last step of a run is to drop that state, so a run that is killed among its last
         checkpoints is not finished: it goes on from the state and writes them all again.
         """
-        return len(self.checkpoints) == len(self.config.seeds) and not self._resume_path.exists()
+        return len(self.checkpoints) == len(self.config.agents()) and not self._resume_path.exists()
 
     @property
     def updates_done(self) -> int:
@@ -73,9 +76,9 @@ class Run:
         saved = self.read_resume()
         return 0 if saved is None else int(saved[0]["updates"])
 
-    def checkpoint_path(self, seed: int) -> Path:
-        """Return where the checkpoint of the member with `seed` stands."""
-        return self.path / f"{self.config.name}-seed{seed}.safetensors"
+    def checkpoint_path(self, agent: Any) -> Path:
+        """Return where the checkpoint of an agent stands, by its seed or name."""
+        return self.path / _file(self.config.agents()[agent])
 
     def read_resume(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """Return what `RunFolder.write_resume` wrote last, or None where nothing is there.
@@ -194,15 +197,20 @@ def read_run(path: str | Path, *, complete: bool = True) -> Run:
     if not path.is_dir() or CONFIG_NAME not in _names(path):
         raise InputError(f"'{path}' is not a run folder: expected a folder with a {CONFIG_NAME}")
     run = Run(path, _stored_config(path))
-    missing = [seed for seed in run.config.seeds if seed not in run.checkpoints]
+    agents, there = run.config.agents(), run.checkpoints
+    missing = [_file(stem) for agent, stem in agents.items() if agent not in there]
     if complete and missing:
-        names = ", ".join(run.checkpoint_path(seed).name for seed in missing[:5])
+        names = ", ".join(missing[:5])
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise InputError(
-            f"run folder '{path}' is not complete: expected {len(run.config.seeds)} members, "
+            f"run folder '{path}' is not complete: expected {len(agents)} members, "
             f"missing {names}{more}"
         )
     return run
+
+
+def _file(stem: str) -> str:
+    return f"{stem}.safetensors"
 
 
 def _stored_config(path: Path) -> TrainConfig:
@@ -257,6 +265,10 @@ def choose_config(path: Path, config: TrainConfig | None, resume: bool) -> Train
     stored = _stored_config(path)
     if config is not None and config != stored:
         there, here = flatten(stored), flatten(config)
+        if there.keys() != here.keys():
+            kinds = ("transfers", "base models")
+            found, wanted = kinds if len(there) > len(here) else kinds[::-1]
+            raise InputError(f"run folder '{path}' holds a run of {found}, not of {wanted}")
         key = next(key for key in there if there[key] != here[key])
         raise InputError(
             f"run folder '{path}' holds a run with {key} = {there[key]!r}, to be resumed with "

@@ -15,7 +15,15 @@ EpisodeStreams = Callable[[int, int], np.random.Generator]
 
 # The purposes are numbered for good: a new one gets a new number, so that old seeds keep their
 # meaning.
-_PURPOSES = {"initialisation": 0, "data": 1, "batches": 2, "evaluation": 3, "held-out": 4}
+_PURPOSES = {
+    "initialisation": 0,
+    "data": 1,
+    "batches": 2,
+    "evaluation": 3,
+    "held-out": 4,
+    "permutation": 5,
+    "restart": 6,
+}
 
 BLOCK = 1000
 """Updates whose batches are drawn together."""
@@ -26,7 +34,7 @@ def stream(seed: int, purpose: str, *position: int) -> np.random.Generator:
 
     Args:
         seed: the member's seed.
-        purpose: what is drawn: `initialisation`, `data`, `batches`, `evaluation` or `held-out`.
+        purpose: what is drawn: `initialisation`, `data`, `batches`, ...
         position: where in a long stream (a block, an epoch, an episode), if it has parts.
     """
     key = (_PURPOSES[purpose], *position)
@@ -45,6 +53,11 @@ def episode_streams(seed: int, *position: int) -> EpisodeStreams:
         position: which one, where a seed has several (a run's scores: the epoch).
     """
     return partial(stream, seed, "evaluation", *position)
+
+
+def restart_seed(seed: int, restart: int) -> int:
+    """Return the seed of the batches of a transfer's restart; the first has the transfer's own."""
+    return seed if restart == 0 else int(stream(seed, "restart", restart).integers(2**63))
 
 
 def batch_draws(seed: int, first: int, updates: int, batch: int, transitions: int) -> np.ndarray:

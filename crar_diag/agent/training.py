@@ -1,22 +1,24 @@
-"""Training base models: from a configuration to a run folder, resumable at any instant."""
+"""Training and transfers: from a configuration to a run folder, resumable at any instant."""
 
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from crar_diag.agent import checkpoint
-from crar_diag.agent.assembly import build, check, choose_engine, loss_settings
-from crar_diag.agent.config import COMPONENTS, LOSSES, TrainConfig
+from crar_diag.agent.assembly import loss_settings
+from crar_diag.agent.config import LOSSES, TrainConfig
 from crar_diag.agent.engine import LossTotals
 from crar_diag.agent.history import History, write_history
 from crar_diag.agent.probes import Probe, make_probe
 from crar_diag.agent.runfolder import RunFolder
 from crar_diag.agent.streams import episode_streams
+from crar_diag.agent.tasks import check, task_of
 from crar_diag.agent.versions import library_versions
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import CrarDiagError
@@ -57,15 +59,15 @@ class RunResult:
 
     Attributes:
         path: the run folder.
-        checkpoints: seed -> file.
-        losses: seed -> final losses by name, exact or on held-out mazes.
-        diverged: seed -> the update at which its loss or gradient was not finite.
+        checkpoints: each agent's file, by its seed, or by its name in a run of transfers.
+        losses: each agent's final losses by name, exact or on held-out mazes.
+        diverged: the update at which a loss or gradient of an agent was not finite.
     """
 
     path: Path
-    checkpoints: dict[int, Path]
-    losses: dict[int, dict[str, float]]
-    diverged: dict[int, int]
+    checkpoints: dict[Any, Path]
+    losses: dict[Any, dict[str, float]]
+    diverged: dict[Any, int]
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,11 @@ class _Run:
     ) -> None:
         config = folder.config
         self.config, self.folder, self.watch = config, folder, watch
-        self.population, self.replay = build(config, device)
+        self.task = task_of(config, device)
+        self.population, self.replay = self.task.population, self.task.replay
         self.architecture = self.population.architecture
         observer = Observer(config.environment, config.observation, config.domain)
-        self.engine = choose_engine(config.engine, self.architecture, self.replay, threads)
+        self.engine = self.task.engine(threads)
         self.probe: Probe = make_probe(
             config.environment,
             self.architecture,
@@ -106,9 +109,14 @@ class _Run:
             config.evaluation,
         )
         self.history = History.empty(
-            config.seeds, config.updates, config.updates_per_epoch, self.probe.shape
+            self.task.seeds,
+            config.updates,
+            config.updates_per_epoch,
+            self.probe.shape,
+            self.task.map_size,
+            self.task.labels(),
         )
-        self.totals = LossTotals.zeros(len(config.seeds))
+        self.totals = LossTotals.zeros(len(self.population))
         self.began = self.epoch_began = self.saved_at = time.monotonic()
         self.save_took = 0.0
         self.unwritten = True  # whether the history has records that its file lacks
@@ -159,6 +167,7 @@ class _Run:
         done, history = self.population.updates, self.history
         at = int(np.searchsorted(history.times, done))
         if at < len(history.times) and history.times[at] == done:
+            self.task.before_record(history, at)
             reading = self.probe.read(self.population.agents())
             history.losses[:, at] = reading.losses
             history.losses_error[:, at] = reading.losses_error
@@ -176,7 +185,7 @@ class _Run:
         history.learning_rate[:, epoch] = self.population.rates(epoch)
         every = config.evaluation.every
         if every and ((epoch + 1) % every == 0 or epoch == len(history.epochs) - 1):
-            streams = [episode_streams(seed, epoch) for seed in config.seeds]
+            streams = [episode_streams(seed, epoch) for seed in self.task.seeds]
             history.score[:, epoch] = self.probe.score(self.population.agents(), streams)
         now = time.monotonic()
         history.seconds[epoch] = self.epoch_seconds + now - self.epoch_began
@@ -225,35 +234,32 @@ class _Run:
         """Write the history and the checkpoints, and drop the resume state."""
         self.save()
         names, versions = self.population.agents(), library_versions()
-        diverged = {
-            seed: int(at)
-            for seed, at in zip(self.config.seeds, self.population.diverged_at, strict=True)
-            if at >= 0
-        }
-        losses = {
-            seed: dict(zip(LOSSES, map(float, self.history.losses[m, -1]), strict=True))
-            for m, seed in enumerate(self.config.seeds)
-        }
-        for m, seed in enumerate(self.config.seeds):
+        final = self.history.losses[:, -1]
+        losses: dict[Any, dict[str, float]] = {}
+        diverged: dict[Any, int] = {}
+        for agent, m in self.task.kept(final).items():
+            losses[agent] = dict(zip(LOSSES, map(float, final[m]), strict=True))
+            if self.population.diverged_at[m] >= 0:
+                diverged[agent] = int(self.population.diverged_at[m])
+            origin = self.task.origin(m)
             metadata = checkpoint.CheckpointMetadata(
                 environment=self.config.environment,
                 observation=self.config.observation,
                 domain=self.config.domain,
                 architecture=self.architecture.spec(),
-                # Its own seed alone, so that equal agents are equal bytes whoever trained beside.
-                configuration=self.config.model_copy(update={"seeds": (seed,)}).model_dump(
-                    mode="json"
-                ),
-                seed=seed,
-                updates=diverged.get(seed, self.population.updates),
-                frozen=tuple(c for c in COMPONENTS if c not in self.config.trainable),
-                losses=losses[seed],
-                diverged_at=diverged.get(seed),
+                configuration=origin.configuration,
+                seed=origin.seed,
+                updates=diverged.get(agent, self.population.updates),
+                base=origin.base,
+                base_sha256=origin.base_sha256,
+                frozen=origin.frozen,
+                losses=losses[agent],
+                diverged_at=diverged.get(agent),
                 versions=versions,
             )
-            agent = {name: p[m].cpu().clone() for name, p in names.items()}
+            parameters = {name: p[m].cpu().clone() for name, p in names.items()}
             checkpoint.save(
-                checkpoint.Checkpoint(agent, metadata), self.folder.checkpoint_path(seed)
+                checkpoint.Checkpoint(parameters, metadata), self.folder.checkpoint_path(agent)
             )
         self.folder.drop_resume()
         return RunResult(self.folder.path, self.folder.checkpoints, losses, diverged)
@@ -277,10 +283,11 @@ def train(
     threads: int | None = None,
     watch: Watch | None = None,
 ) -> RunResult:
-    """Train one agent a seed, all as one population, into a run folder.
+    """Train the agents of a configuration, all as one population, into a run folder.
 
     Args:
-        config: what to train; None, with `resume`, takes the folder's own.
+        config: what to train, base models or (`TransferConfig`) transfers; None, with `resume`,
+            takes the folder's own.
         out: the run folder; see `crar_diag.agent.runfolder`.
         resume: go on with the run in it. However it ended, the result is bit for bit that of an
             uninterrupted run (same kind of processor and number of threads).
@@ -311,9 +318,9 @@ def train(
 def _finished(folder: RunFolder) -> RunResult:
     """Return the result of a run that is complete already."""
     losses, diverged = {}, {}
-    for seed, path in folder.checkpoints.items():
+    for agent, path in folder.checkpoints.items():
         metadata = checkpoint.load(path).metadata
-        losses[seed] = {n: math.nan if x is None else x for n, x in metadata.losses.items()}
+        losses[agent] = {n: math.nan if x is None else x for n, x in metadata.losses.items()}
         if metadata.diverged_at is not None:
-            diverged[seed] = metadata.diverged_at
+            diverged[agent] = metadata.diverged_at
     return RunResult(folder.path, folder.checkpoints, losses, diverged)

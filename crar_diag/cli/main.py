@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from crar_diag.cli import evaluate, info, train
+from crar_diag.cli import evaluate, info, train, transfer
 from crar_diag.errors import CrarDiagError, show
 from crar_diag.version import __version__
 
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train", epilog=train.EXAMPLE)(train.command)
+app.command("transfer", epilog=transfer.EXAMPLE)(transfer.command)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.command)
 app.command("info", epilog=info.EXAMPLE)(info.command)
 

@@ -74,12 +74,12 @@ def _write(writer: Any, history: "History", position: int) -> None:
 
     update = int(history.times[position])
     ended = history.epochs == update
-    for m, seed in enumerate(history.seeds):
+    for m, name in enumerate(history.labels.names or [f"seed{s}" for s in history.seeds]):
         values = dict(zip(LOSSES, history.losses[m, position], strict=True))
         if ended.any():
             values["score"] = history.score[m, ended.argmax()]
-        for name, value in values.items():
+        for loss, value in values.items():
             # A score that was not measured is NaN, and so are losses of agents that diverged.
             if math.isfinite(value):
-                writer.add_scalar(f"{name}/seed{seed}", value, update)
+                writer.add_scalar(f"{loss}/{name}", value, update)
     writer.flush()

@@ -1,16 +1,15 @@
 """`crar-diag train`: base models, all seeds as one population."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crar_diag.cli import common
+from crar_diag.cli import common, running
 from crar_diag.errors import InputError
 
 if TYPE_CHECKING:
     from crar_diag.agent.config import TrainConfig
-    from crar_diag.agent.training import Progress, RunResult
 
 EXAMPLE = (
     "Example: [bold]crar-diag train --env simple-maze --preset quick --seeds 0:6 --out runs/base"
@@ -92,92 +91,7 @@ def command(
         chosen = build_config(env, preset or "paper", config, settings or [], **explicit)
     if dry_run:
         common.choose_device(device, threads)
-        _print_plan(chosen, out, resume, threads, as_json)
+        running.print_plan(chosen, out, resume, threads, as_json)
         return
-    result = _run(chosen, out, resume, device, threads, tensorboard)
-    _print_result(result, as_json)
-
-
-def _run(
-    config: "TrainConfig | None",
-    out: Path,
-    resume: bool,
-    device: str,
-    threads: int | None,
-    tensorboard: Path | None,
-) -> "RunResult":
-    from crar_diag.agent.training import Watch, train
-    from crar_diag.cli.tensorboard import board
-
-    where = common.choose_device(device, threads)
-    with (
-        common.ProgressLine() as line,
-        common.stoppable() as stop,
-        board(tensorboard, resume) as recorded,
-    ):
-
-        def show(progress: "Progress") -> None:
-            done = f"{progress.updates:,} of {progress.total:,} updates, {progress.members} members"
-            rate, left = progress.rate, progress.seconds_left
-            line.show(progress.updates / progress.total, done, rate, "agent-updates", left)
-
-        watch = Watch(progress=show, recorded=recorded, stop=stop.is_set)
-        return train(config, out, resume=resume, device=where, threads=threads, watch=watch)
-
-
-def _print_plan(
-    config: "TrainConfig | None", out: Path, resume: bool, threads: int | None, as_json: bool
-) -> None:
-    from crar_diag.agent.config_sources import to_toml
-    from crar_diag.agent.forecast import plan
-    from crar_diag.agent.runfolder import choose_config
-
-    config = choose_config(out, config, resume)
-    found: dict[str, Any] = {"out": str(out), **plan(config, threads)}
-    if as_json:
-        common.print_json({**found, "config": config.model_dump(mode="json")})
-        return
-    typer.echo(to_toml(config))
-    typer.echo(
-        f"would train {found['members']} agents of {found['parameters']:,} parameters for "
-        f"{found['updates']:,} updates into '{out}': about "
-        f"{common.duration(found['seconds'])} (at {common.rate(found['rate'])} agent-updates a "
-        f"second on the CPU, measured now), {common.size(found['memory_bytes'])} of memory, "
-        f"{common.size(found['disk_bytes'])} of disk"
-    )
-
-
-def _print_result(result: "RunResult", as_json: bool) -> None:
-    if as_json:
-        common.print_json(
-            {
-                "run": str(result.path),
-                "members": [
-                    {
-                        "seed": seed,
-                        "checkpoint": str(path),
-                        "losses": result.losses[seed],
-                        "diverged_at": result.diverged.get(seed),
-                    }
-                    for seed, path in result.checkpoints.items()
-                ],
-            }
-        )
-    else:
-        names = next(iter(result.losses.values()))
-        common.print_table(
-            ["seed", *names],
-            [
-                [str(seed), *(f"{value:.4g}" for value in losses.values())]
-                for seed, losses in result.losses.items()
-            ],
-        )
-        typer.echo(f"{len(result.checkpoints)} agents in '{result.path}'")
-    for seed, update in result.diverged.items():
-        typer.echo(
-            f"crar-diag: seed {seed} diverged at update {update}: a loss or gradient was not "
-            "finite; its checkpoint holds the last finite parameters",
-            err=True,
-        )
-    if len(result.diverged) == len(result.checkpoints):
-        raise typer.Exit(1)
+    result = running.run(chosen, out, resume, device, threads, tensorboard)
+    running.print_result(result, as_json, "seed")

@@ -1,0 +1,127 @@
+"""What a run trains: its members, what trains them, and what becomes of them at the end."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from crar_diag.agent.assembly import build, choose_engine
+from crar_diag.agent.config import COMPONENTS, TrainConfig, flatten
+from crar_diag.agent.engine import Engine
+from crar_diag.agent.history import History, Labels
+from crar_diag.agent.population import Population
+from crar_diag.agent.replay import Replay
+from crar_diag.envs.names import SIMPLE_MAZE
+from crar_diag.errors import InputError
+
+# Hundreds of times what the published runs need; with more, a slip of the keyboard, the history
+# would not fit into memory.
+MAX_EPOCHS = 100_000
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a member's checkpoint says beyond its parameters and losses.
+
+    Attributes:
+        seed: of its data and batches.
+        configuration: of the run, as far as it is this member's.
+        frozen: the components that training held fixed.
+        base: the checkpoint that a transfer began from; None for a base model.
+        base_sha256: of that file.
+    """
+
+    seed: int
+    configuration: dict[str, Any]
+    frozen: tuple[str, ...] = ()
+    base: str | None = None
+    base_sha256: str | None = None
+
+
+class Task:
+    """The training of base models, one a seed; `transfer.TransferTask` is that of transfers.
+
+    Args:
+        config: of the run.
+        device: where it runs.
+
+    Attributes:
+        seeds: of each member's data.
+        population: the members, untrained.
+        replay: their data.
+    """
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        self.config = config
+        self.seeds: tuple[int, ...] = config.seeds
+        self.population, self.replay = self._build(device)
+
+    def _build(self, device: torch.device) -> tuple[Population, Replay]:
+        return build(self.config, device)
+
+    def engine(self, threads: int | None) -> Engine:
+        """Return what trains the members.
+
+        Raises:
+            InputError: the configuration asks for an engine that cannot.
+        """
+        architecture = self.population.architecture
+        return choose_engine(self.config.engine, architecture, self.replay, threads)
+
+    def labels(self) -> Labels:
+        """Return what the history says of each member."""
+        return Labels()
+
+    @property
+    def map_size(self) -> int:
+        """The size of the maps that a history records; 0 where none are made."""
+        return 0
+
+    def before_record(self, history: History, position: int) -> None:
+        """Do what is to be done to the members before a record; nothing here.
+
+        Args:
+            history: of the run.
+            position: of the record in its `times`.
+        """
+
+    def kept(self, losses: np.ndarray) -> dict[Any, int]:
+        """Return which member is written for each of `config.agents()`.
+
+        Args:
+            losses: the final ones, `[M, 7]`.
+        """
+        return {key: m for m, key in enumerate(self.config.agents())}
+
+    def origin(self, member: int) -> Origin:
+        """Return what a member's checkpoint says of where it comes from."""
+        seed = self.seeds[member]
+        # Its own seed alone, so that equal agents are equal bytes whoever trained beside.
+        own = self.config.model_copy(update={"seeds": (seed,)})
+        frozen = tuple(c for c in COMPONENTS if c not in self.config.trainable)
+        return Origin(seed, own.model_dump(mode="json"), frozen)
+
+
+def check_numbers(config: TrainConfig) -> None:
+    """Refuse a configuration whose numbers would fail on the way.
+
+    Raises:
+        InputError: naming the key, what was expected and what was found.
+    """
+    if config.environment == SIMPLE_MAZE and config.evaluation.every:
+        raise InputError(
+            "evaluation.every must be 0 in the simple maze, which has no reward and so no score, "
+            f"found {config.evaluation.every}"
+        )
+    epochs = -(-config.updates // config.updates_per_epoch)
+    if epochs > MAX_EPOCHS:
+        raise InputError(
+            f"updates / updates_per_epoch must be at most {MAX_EPOCHS} epochs, found {epochs}"
+        )
+    largest = torch.finfo(getattr(torch, config.precision)).max
+    for key, value in flatten(config).items():
+        if isinstance(value, float) and value > largest:
+            raise InputError(
+                f"{key} must be at most {largest:.3g} in {config.precision}, found {value}"
+            )

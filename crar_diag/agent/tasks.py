@@ -1,0 +1,41 @@
+"""From any configuration of a run to its task."""
+
+import torch
+
+from crar_diag.agent.config import TrainConfig
+from crar_diag.agent.task import Task, check_numbers
+from crar_diag.agent.transfer import TransferTask
+from crar_diag.agent.transfer_config import TransferConfig
+
+
+def task_of(config: TrainConfig, device: torch.device) -> Task:
+    """Return what a run of this configuration trains.
+
+    Raises:
+        InputError: a base model of transfers will not do.
+    """
+    if isinstance(config, TransferConfig):
+        return TransferTask(config, device)
+    return Task(config, device)
+
+
+def sample_of(config: TrainConfig, seeds: int, transitions: int) -> TrainConfig:
+    """Return the configuration of a small part of a run, on little data."""
+    few = min(config.data.transitions, transitions)
+    data = config.data.model_copy(update={"transitions": few})
+    return config.model_copy(update={"seeds": config.seeds[:seeds], "data": data})
+
+
+def check(config: TrainConfig, device: torch.device | str = "cpu") -> None:
+    """Refuse a configuration that would fail on the way, before a run's first file is written.
+
+    Args:
+        config: of the run.
+        device: where it would run.
+
+    Raises:
+        InputError: naming the key, what was expected and what was found.
+    """
+    check_numbers(config)
+    # The parts themselves know what they cannot do; two transitions are enough to ask them.
+    task_of(sample_of(config, 1, 2), torch.device(device)).engine(None)

@@ -1,0 +1,256 @@
+"""Transfers: base models put into another visual domain, all of a run as one population."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from crar_diag.agent import networks, realignment
+from crar_diag.agent.assembly import choose_engine, gather_for, update_rule
+from crar_diag.agent.checkpoint import file_sha256
+from crar_diag.agent.config import COMPONENTS, LOSSES
+from crar_diag.agent.divided import DividedEngine, IdleEngine
+from crar_diag.agent.engine import Engine
+from crar_diag.agent.history import History, Labels
+from crar_diag.agent.loading import Agent, load_agent
+from crar_diag.agent.paired import PairedEngine
+from crar_diag.agent.population import Population
+from crar_diag.agent.replay import Replay
+from crar_diag.agent.streams import restart_seed
+from crar_diag.agent.task import Origin, Task
+from crar_diag.agent.transfer_config import TransferConfig
+from crar_diag.agent.variants import member_rule, start
+from crar_diag.envs.observer import Observer
+from crar_diag.errors import InputError
+
+_TRANSITION = LOSSES.index("transition")
+
+
+class TransferTask(Task):
+    """The transfers of a run; see `TransferConfig`.
+
+    Raises:
+        InputError: a base model is missing, was changed, or does not go with the others.
+    """
+
+    config: TransferConfig
+
+    def _build(self, device: torch.device) -> tuple[Population, Replay]:
+        config, self.device = self.config, device
+        self.transfers = config.transfers()
+        self.seeds = tuple(t.seed for t in self.transfers)
+        if "oracle" in config.variants and config.domain != "inverse":
+            raise InputError(
+                "variant 'oracle' negates the first kernel, which is exact in the domain 'inverse' "
+                f"alone, found '{config.domain}'"
+            )
+        self.bases = load_bases(config)
+        architecture, dtype = self.bases[0].architecture, getattr(torch, config.precision)
+        agents = [
+            start(
+                architecture,
+                t.variant,
+                None if t.base is None else self.bases[t.base].parameters,
+                t.seed,
+                dtype,
+            )
+            for t in self.transfers
+        ]
+        rules = [member_rule(config, t.variant, t.learning_rate) for t in self.transfers]
+        population = Population(architecture, networks.stack(agents), update_rule(config), rules)
+        each = {seed: gather_for(config, seed) for seed in config.seeds}
+        data = [each[seed] for seed in self.seeds]
+        observers = [Observer(config.environment, config.observation, config.domain)] * len(data)
+        batches = [restart_seed(t.seed, t.restart) for t in self.transfers]
+        replay = Replay(data, observers, batches, config.batch_size, dtype, device)
+        return population.to(device), replay
+
+    def _of(self, *variants: str) -> slice:
+        """Return where the transfers of some variants are; they follow each other."""
+        found = [m for m, t in enumerate(self.transfers) if t.variant in variants]
+        return slice(found[0], found[-1] + 1) if found else slice(0, 0)
+
+    def engine(self, threads: int | None) -> Engine:
+        """Return what trains the transfers: the paired ones learn otherwise, an oracle not."""
+        paired, oracle = self._of("paired"), self._of("oracle")
+        special = (paired.stop - paired.start) + (oracle.stop - oracle.start)
+        parts: list[tuple[slice, Engine]] = []
+        if special < len(self.transfers):
+            architecture = self.population.architecture
+            main = choose_engine(self.config.engine, architecture, self.replay, threads)
+            if not special:
+                return main
+            parts.append((slice(0, len(self.transfers) - special), main))
+        if paired.stop:
+            own = [self._base(m).parameters for m in range(paired.start, paired.stop)]
+            teachers = {n: p.to(self.device) for n, p in networks.stack(own).items()}
+            source = self.bases[0].metadata
+            seen = Observer(source.environment, source.observation, source.domain)
+            parts.append((paired, PairedEngine(teachers, seen)))
+        if oracle.stop:
+            parts.append((oracle, IdleEngine()))
+        return DividedEngine(self.population, self.replay, parts)
+
+    def _base(self, member: int) -> Agent:
+        base = self.transfers[member].base
+        assert base is not None
+        return self.bases[base]
+
+    def labels(self) -> Labels:
+        """Return the name of each transfer, and what it consists of."""
+        several = self.config.restarts > 1
+        labels = self.config.base_labels()
+        return Labels(
+            tuple(f"{t.name}-restart{t.restart}" if several else t.name for t in self.transfers),
+            {
+                "transfer": ([t.name for t in self.transfers], "name of the transfer"),
+                "variant": ([t.variant for t in self.transfers], "variant of the transfer"),
+                "base": (
+                    ["" if t.base is None else labels[t.base] for t in self.transfers],
+                    "base model; empty from scratch",
+                ),
+                "initial_learning_rate": (
+                    [t.learning_rate for t in self.transfers],
+                    "learning rate in the first epoch",
+                ),
+                "restart": ([t.restart for t in self.transfers], "number of the restart"),
+            },
+        )
+
+    @property
+    def map_size(self) -> int:
+        """The numbers or channels of a state, where maps of it are tried."""
+        return self.population.architecture.state_shape[0] if self.config.realign.every else 0
+
+    def before_record(self, history: History, position: int) -> None:
+        """Try the maps of a grid on every encoder, at the start and every few epochs."""
+        every, done = self.config.realign.every, self.population.updates
+        epoch, rest = divmod(done, self.config.updates_per_epoch)
+        if not every or rest or epoch % every:
+            return
+        maps = realignment.candidate_maps(self.population.architecture, self.config.realign.angles)
+        names = self.population.agents()
+        for m, transfer in enumerate(self.transfers):
+            if transfer.variant in ("paired", "oracle") or self.population.diverged_at[m] >= 0:
+                continue
+            agent = networks.member(names, m)
+            found = realignment.propose(
+                self.population.architecture,
+                agent,
+                self.replay.members[m],
+                maps,
+                factor=self.config.realign.factor,
+            )
+            if found is not None:
+                folded = realignment.fold(self.population.architecture, agent, found.map)
+                for name, p in folded.items():
+                    names[name][m] = p
+                history.realignment[m, position] = found.map
+
+    def kept(self, losses: np.ndarray) -> dict[Any, int]:
+        """Return each transfer's restart with the smallest transition loss."""
+        best: dict[Any, int] = {}
+        finite = np.nan_to_num(losses[:, _TRANSITION], nan=math.inf)
+        for m, transfer in enumerate(self.transfers):
+            other = best.setdefault(transfer.name, m)
+            if finite[m] < finite[other]:
+                best[transfer.name] = m
+        return best
+
+    def origin(self, member: int) -> Origin:
+        """Return what a transfer's checkpoint says of where it comes from."""
+        transfer, config = self.transfers[member], self.config
+        own: dict[str, Any] = {
+            "seeds": (transfer.seed,),
+            "variants": (transfer.variant,),
+            "bases": () if transfer.base is None else (config.bases[transfer.base],),
+        }
+        if transfer.variant != "scratch":
+            own["learning_rates"] = (transfer.learning_rate,)
+        moving = self.population.members[member].trainable
+        base = None if transfer.base is None else config.bases[transfer.base]
+        return Origin(
+            transfer.seed,
+            {**config.model_copy(update=own).model_dump(mode="json"), "restart": transfer.restart},
+            tuple(c for c in COMPONENTS if c not in moving),
+            base.path if base else None,
+            base.sha256 if base else None,
+        )
+
+
+def load_bases(config: TransferConfig) -> list[Agent]:
+    """Read the base models of a run of transfers.
+
+    Raises:
+        InputError: one is missing, was changed since the run began, or is of another task or
+            architecture than the run.
+    """
+    agents = []
+    for base in config.bases:
+        agent = load_agent(base.path)
+        if file_sha256(base.path) != base.sha256:
+            raise InputError(
+                f"base model '{base.path}' is not the file that this run began with: expected "
+                f"SHA-256 {base.sha256[:12]}..."
+            )
+        agents.append(agent)
+    check_bases(agents)
+    return agents
+
+
+def check_bases(agents: Sequence[Agent]) -> None:
+    """Refuse base models that cannot be one population.
+
+    Raises:
+        InputError: naming the first that differs from the first of all, and in what.
+    """
+    first = agents[0]
+    for agent in agents:
+        for what in ("environment", "observation", "domain"):
+            here, there = getattr(agent.metadata, what), getattr(first.metadata, what)
+            if here != there:
+                raise InputError(
+                    f"base model '{agent.path}' is of {what} '{here}', '{first.path}' of "
+                    f"'{there}': the bases of one run must agree"
+                )
+        if agent.architecture != first.architecture or _dtype(agent) != _dtype(first):
+            raise InputError(
+                f"base model '{agent.path}' has another architecture or precision than "
+                f"'{first.path}': the bases of one run must agree"
+            )
+
+
+def task_of_bases(agents: Sequence[Agent]) -> dict[str, Any]:
+    """Return what the bases decide of a `TransferConfig`, by its keys.
+
+    Raises:
+        InputError: they disagree, or their configuration lacks a constant of the losses.
+    """
+    check_bases(agents)
+    found: dict[str, Any] = {
+        "environment": agents[0].metadata.environment,
+        "observation": agents[0].metadata.observation,
+        "precision": str(_dtype(agents[0])).removeprefix("torch."),
+    }
+    for key in ("discount_factor", "double_q", "pair_scale"):
+        values = [agent.metadata.configuration.get(key) for agent in agents]
+        for agent, value in zip(agents, values, strict=True):
+            if value is None or value != values[0]:
+                raise InputError(
+                    f"base model '{agent.path}' was trained with {key} = {value}, "
+                    f"'{agents[0].path}' with {values[0]}: the bases of one run must agree"
+                )
+        found[key] = values[0]
+    return found
+
+
+def base_files(paths: Sequence[str | Path]) -> list[dict[str, str]]:
+    """Return `path` and `sha256` of base models, as a `TransferConfig` has them."""
+    return [{"path": str(Path(path)), "sha256": file_sha256(path)} for path in paths]
+
+
+def _dtype(agent: Agent) -> torch.dtype:
+    return next(iter(agent.parameters.values())).dtype

@@ -1,0 +1,193 @@
+"""The configuration of transfers: which bases, in which variants, and how often.
+
+Torch is not imported here, so that `--help` and `--dry-run` answer at once.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Annotated, Any, Final, Literal, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from crar_diag.agent.config import (
+    COMPONENTS,
+    Count,
+    CountOrZero,
+    Fraction,
+    FrozenModel,
+    Positive,
+    TrainConfig,
+)
+
+Variant = Literal[
+    "original",
+    "reset-encoder",
+    "permute-encoder",
+    "finetune",
+    "no-disambiguation",
+    "delayed-structure",
+    "scratch",
+    "oracle",
+    "paired",
+]
+VARIANTS: Final[tuple[str, ...]] = get_args(Variant)
+"""The approaches of section 5.2.3, and two points of reference (`oracle`, `paired`)."""
+
+UNFROZEN: Final = ("finetune", "scratch")
+"""Variants whose dynamics move, so that their embedding may move with them."""
+
+MAX_MEMBERS: Final = 100_000
+
+
+class BaseFile(FrozenModel):
+    """A base model: its checkpoint, and the SHA-256 of that file when the run began."""
+
+    path: Annotated[str, Field(min_length=1)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class RealignConfig(FrozenModel):
+    """The first remedy: orthogonal maps of the embedding, tried every so many epochs (0 = never).
+
+    A map is kept if it brings the frozen transition loss to `factor` times what it was or less.
+    `angles` rotations and as many reflections are tried on a state of two numbers; on one of images
+    all signed permutations of its channels.
+    """
+
+    every: CountOrZero = 0
+    factor: Fraction = 0.5
+    angles: Annotated[int, Field(ge=2, le=4096)] = 64
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One encoder of a run of transfers.
+
+    Attributes:
+        name: of the transfer, and of its file; the restarts of a transfer share it.
+        variant: one of `VARIANTS`.
+        base: the position of its base model among the run's; None from scratch.
+        seed: of its data and batches, and of what is drawn anew.
+        learning_rate: at epoch 0.
+        restart: 0, 1, ... among the encoders of which the best is kept.
+    """
+
+    name: str
+    variant: str
+    base: int | None
+    seed: int
+    learning_rate: float
+    restart: int
+
+
+class TransferConfig(TrainConfig):
+    """Everything that decides what a run of transfers computes.
+
+    Every base is transferred in every variant, at every learning rate, with every seed. The keys
+    that it shares with `TrainConfig` hold for all of them, except `optimizer.learning_rate`, which
+    is that of an agent from scratch, and `trainable`, which the variant decides.
+
+    `no_disambiguation` says which loss that variant omits: the paper's formula calls the
+    random-pair loss L_d1, its code gives that name to the volume loss. `delay` is the number of
+    epochs for which `delayed-structure` omits the three structure losses. `restarts` encoders are
+    trained for each transfer, of which the one with the smallest transition loss is kept.
+    """
+
+    kind: Literal["transfer"] = "transfer"
+    name: str = "transfer"
+    domain: Annotated[str, Field(min_length=1)] = "inverse"
+    bases: tuple[BaseFile, ...]
+    variants: tuple[Variant, ...] = ("original",)
+    learning_rates: tuple[Positive, ...]
+    no_disambiguation: Literal["random_pairs", "volume"] = "random_pairs"
+    delay: Count = 15
+    restarts: Annotated[int, Field(ge=1, le=1000)] = 1
+    realign: RealignConfig = RealignConfig()
+
+    @field_validator("bases", "variants", "learning_rates", mode="before")
+    @classmethod
+    def _read_list(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            parts = [part.strip() for part in value.split(",")]
+            return tuple(_number(part) for part in parts)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return (float(value),)
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("variants", "learning_rates", "bases")
+    @classmethod
+    def _different(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not values or len(set(map(str, values))) != len(values):
+            raise ValueError("at least one, each given once")
+        return values
+
+    @field_validator("trainable")
+    @classmethod
+    def _left_to_the_variant(cls, trainable: tuple[str, ...]) -> tuple[str, ...]:
+        if trainable != COMPONENTS:
+            raise ValueError("left out: a transfer's variant decides what moves")
+        return trainable
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TransferConfig":
+        if len(self.transfers()) > MAX_MEMBERS:
+            raise ValueError(f"at most {MAX_MEMBERS} encoders")
+        return self
+
+    @property
+    def member_count(self) -> int:
+        """How many encoders are trained."""
+        return len(self.transfers())
+
+    def base_labels(self) -> tuple[str, ...]:
+        """Return a short name for each base, usable in a file name and different from the others'.
+
+        It is the file's, with its folder's before it where bases share that, and with a number
+        where they share both.
+        """
+        paths = [PurePath(base.path) for base in self.bases]
+        labels = [path.stem for path in paths]
+        if len(set(labels)) < len(labels):
+            labels = [f"{path.parent.name}-{path.stem}" for path in paths]
+        count = Counter(labels)
+        return tuple(
+            label if count[label] == 1 else f"{label}-{k}" for k, label in enumerate(labels)
+        )
+
+    def transfers(self) -> tuple[Transfer, ...]:
+        """Return every encoder of the run, in the order of the population.
+
+        Those that are not trained by the engine of all others, `paired` and `oracle`, come last.
+        """
+        found: list[Transfer] = []
+        labels = self.base_labels()
+        for variant in sorted(self.variants, key=lambda v: (_LAST.get(v, 0), VARIANTS.index(v))):
+            scratch = variant == "scratch"
+            rates = (self.optimizer.learning_rate,) if scratch else self.learning_rates
+            if variant == "oracle":  # nothing is drawn and nothing is learned
+                rates = rates[:1]
+            for base in (None,) if scratch else range(len(self.bases)):
+                for rate in rates:
+                    stem = variant if base is None else f"{variant}-{labels[base]}"
+                    for seed in self.seeds[:1] if variant == "oracle" else self.seeds:
+                        name = f"{stem}-lr{rate:g}-seed{seed}" if variant != "oracle" else stem
+                        found += [
+                            Transfer(name, variant, base, seed, rate, restart)
+                            for restart in range(1 if variant in _LAST else self.restarts)
+                        ]
+        return tuple(found)
+
+    def agents(self) -> dict[Any, str]:
+        """Return how the run's files are called, by what tells the transfers apart: the name."""
+        return {transfer.name: transfer.name for transfer in self.transfers()}
+
+
+_LAST: Final = {"paired": 1, "oracle": 2}
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,109 @@
+"""How the commands that train run: progress, plans, results."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from crar_diag.cli import common
+
+if TYPE_CHECKING:
+    from crar_diag.agent.config import TrainConfig
+    from crar_diag.agent.training import Progress, RunResult
+
+
+def run(
+    config: "TrainConfig | None",
+    out: Path,
+    resume: bool,
+    device: str,
+    threads: int | None,
+    tensorboard: Path | None,
+) -> "RunResult":
+    """Train in this terminal: with a progress line, stoppable, logged if `tensorboard` is given."""
+    from crar_diag.agent.training import Watch, train
+    from crar_diag.cli.tensorboard import board
+
+    where = common.choose_device(device, threads)
+    with (
+        common.ProgressLine() as line,
+        common.stoppable() as stop,
+        board(tensorboard, resume) as recorded,
+    ):
+
+        def show(progress: "Progress") -> None:
+            done = f"{progress.updates:,} of {progress.total:,} updates, {progress.members} members"
+            rate, left = progress.rate, progress.seconds_left
+            line.show(progress.updates / progress.total, done, rate, "agent-updates", left)
+
+        watch = Watch(progress=show, recorded=recorded, stop=stop.is_set)
+        return train(config, out, resume=resume, device=where, threads=threads, watch=watch)
+
+
+def print_plan(
+    config: "TrainConfig | None", out: Path, resume: bool, threads: int | None, as_json: bool
+) -> None:
+    """Print what a run would take."""
+    from crar_diag.agent.config_sources import to_toml
+    from crar_diag.agent.forecast import plan
+    from crar_diag.agent.runfolder import choose_config
+
+    config = choose_config(out, config, resume)
+    found: dict[str, Any] = {"out": str(out), **plan(config, threads)}
+    if as_json:
+        common.print_json({**found, "config": config.model_dump(mode="json")})
+        return
+    typer.echo(to_toml(config))
+    typer.echo(
+        f"would train {found['members']} agents of {found['parameters']:,} parameters for "
+        f"{found['updates']:,} updates into '{out}': about "
+        f"{common.duration(found['seconds'])} (at {common.rate(found['rate'])} agent-updates a "
+        f"second on the CPU, measured now), {common.size(found['memory_bytes'])} of memory, "
+        f"{common.size(found['disk_bytes'])} of disk"
+    )
+
+
+def print_result(result: "RunResult", as_json: bool, agent: str) -> None:
+    """Print what became of a run.
+
+    Args:
+        result: of the run.
+        as_json: as one JSON object.
+        agent: by what its agents are told apart.
+
+    Raises:
+        typer.Exit: with code 1 if all of them diverged.
+    """
+    if as_json:
+        common.print_json(
+            {
+                "run": str(result.path),
+                "members": [
+                    {
+                        agent: name,
+                        "checkpoint": str(path),
+                        "losses": result.losses[name],
+                        "diverged_at": result.diverged.get(name),
+                    }
+                    for name, path in result.checkpoints.items()
+                ],
+            }
+        )
+    else:
+        names = next(iter(result.losses.values()))
+        common.print_table(
+            [agent, *names],
+            [
+                [str(name), *(f"{value:.4g}" for value in losses.values())]
+                for name, losses in result.losses.items()
+            ],
+        )
+        typer.echo(f"{len(result.checkpoints)} agents in '{result.path}'")
+    for name, update in result.diverged.items():
+        typer.echo(
+            f"crar-diag: {agent} {name} diverged at update {update}: a loss or gradient was not "
+            "finite; its checkpoint holds the last finite parameters",
+            err=True,
+        )
+    if len(result.diverged) == len(result.checkpoints):
+        raise typer.Exit(1)

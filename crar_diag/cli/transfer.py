@@ -1,0 +1,148 @@
+"""`crar-diag transfer`: base models put into another visual domain, all as one population."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crar_diag.cli import common, running
+from crar_diag.errors import InputError
+
+if TYPE_CHECKING:
+    from crar_diag.agent.transfer_config import TransferConfig
+
+EXAMPLE = (
+    "Example: [bold]crar-diag transfer runs/base --variant original,finetune --seeds 0:22 "
+    "--out runs/transfer[/bold] transfers every base model in two variants with 22 seeds each; "
+    "[bold]crar-diag transfer --resume --out runs/transfer[/bold] goes on after an interruption."
+)
+
+
+def command(
+    out: Annotated[Path, typer.Option("--out", help="Run folder to write.")],
+    bases: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="BASE...", help="Base models: checkpoints or run folders.", show_default=False
+        ),
+    ] = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            "--variant",
+            help="original, reset-encoder, permute-encoder, finetune, no-disambiguation, "
+            "delayed-structure, scratch, oracle, paired; several with commas.",
+            show_default="original",
+        ),
+    ] = None,
+    domain: Annotated[
+        str | None,
+        typer.Option("--domain", help="Visual domain to go to.", show_default="inverse"),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds", help="Half-open ranges and numbers: 0:22, 3, 0,2,5:8.", show_default="0"
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="One seed.")] = None,
+    learning_rate: Annotated[
+        str | None,
+        typer.Option(
+            "--learning-rate", help="RMSprop's rate at the first epoch; several with commas."
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            help="paper (the published protocol) or quick (a short one).",
+            show_default="paper",
+        ),
+    ] = None,
+    updates: Annotated[
+        int | None, typer.Option("--updates", min=1, help="Updates of each encoder.")
+    ] = None,
+    restarts: Annotated[
+        int | None,
+        typer.Option(
+            "--restarts",
+            min=1,
+            help="Encoders for each transfer; that with the smallest transition loss is kept.",
+        ),
+    ] = None,
+    realign: Annotated[
+        bool,
+        typer.Option(
+            "--realign",
+            help="Before every epoch, try orthogonal maps of the embedding and keep one that "
+            "brings the frozen transition loss down clearly.",
+        ),
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="TOML file with any configuration keys.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value for any configuration key; repeatable."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the folder.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, and how large; run nothing.")
+    ] = False,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(
+            "--tensorboard", help="Also write TensorBoard logs to this folder, one a run."
+        ),
+    ] = None,
+    device: common.DeviceOption = "auto",
+    threads: common.ThreadsOption = None,
+    as_json: common.JsonOption = False,
+) -> None:
+    """Transfer base models to another visual domain: every base, variant, rate and seed.
+
+    All but the encoder is frozen, unless the variant says otherwise. Writes a run folder: run.toml,
+    one checkpoint a transfer, history.h5 with the embedding of all states over time.
+    """
+    if seed is not None and seeds is not None:
+        raise InputError("--seed and --seeds say the same: give one of them")
+    given = {
+        "variants": variant,
+        "domain": domain,
+        "seeds": str(seed) if seed is not None else seeds,
+        "learning_rates": learning_rate,
+        "updates": updates,
+        "restarts": restarts,
+        "realign.every": 1 if realign else None,
+    }
+    explicit = {key: value for key, value in given.items() if value is not None}
+    chosen: TransferConfig | None = None
+    if bases:
+        chosen = _configure(bases, preset or "paper", config, settings or [], explicit)
+    elif not resume or preset or config or settings or explicit:
+        raise InputError("expected base models to transfer: crar-diag transfer BASE... --out DIR")
+    if dry_run:
+        common.choose_device(device, threads)
+        running.print_plan(chosen, out, resume, threads, as_json)
+        return
+    result = running.run(chosen, out, resume, device, threads, tensorboard)
+    running.print_result(result, as_json, "transfer")
+
+
+def _configure(
+    bases: list[Path],
+    preset: str,
+    config: Path | None,
+    settings: list[str],
+    explicit: dict[str, Any],
+) -> "TransferConfig":
+    from crar_diag.agent.config_sources import build_transfer_config
+    from crar_diag.agent.loading import load_agents
+    from crar_diag.agent.transfer import base_files, task_of_bases
+
+    files = common.checkpoint_files(bases)
+    task = task_of_bases(load_agents(files))
+    return build_transfer_config(base_files(files), task, preset, config, settings, **explicit)
