@@ -31,7 +31,7 @@ _PUBLISHED: Final[dict[str, dict[str, Any]]] = {
     },
 }
 _TRANSFERS: Final[dict[str, dict[str, Any]]] = {
-    # The text has a rate of 1e-4 and does not say that it falls; the published data files have this.
+    # The text says 1e-4 and nothing of a decay; the published data files have this.
     "simple-maze": {"updates": 80_000, "learning_rates": (8e-5,)},
     "labyrinth": {"updates": 200_000, "learning_rates": (5e-4,)},  # 100 epochs
 }

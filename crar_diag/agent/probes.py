@@ -18,6 +18,7 @@ import torch
 from crar_diag.agent.architecture import Architecture
 from crar_diag.agent.config import LOSSES, EvaluationConfig
 from crar_diag.agent.evaluation import evaluate_labyrinth
+from crar_diag.agent.lifting import one_thread
 from crar_diag.agent.loss_evaluation import exact_evaluation, held_out_labyrinth, sampled_losses
 from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.networks import Parameters, encode, member, predict_each_action
@@ -73,12 +74,13 @@ class SimpleMazeProbe:
     def read(self, population: Parameters) -> Reading:
         """Return losses and embedding of every member."""
         values, embedding, predictions = [], [], []
-        for one in _one_by_one(population):
-            found = exact_evaluation(self._architecture, one, self._observer, self._settings)
-            values.append([found.losses[name][0] for name in LOSSES])
-            embedding.append(found.embedding[0])
-            states = torch.from_numpy(found.embedding[0])
-            predictions.append(_predict(self._architecture, one, states))
+        with one_thread():
+            for one in _one_by_one(population):
+                found = exact_evaluation(self._architecture, one, self._observer, self._settings)
+                values.append([found.losses[name][0] for name in LOSSES])
+                embedding.append(found.embedding[0])
+                states = torch.from_numpy(found.embedding[0])
+                predictions.append(_predict(self._architecture, one, states))
         losses = np.array(values)
         return Reading(losses, np.zeros_like(losses), np.stack(embedding), np.stack(predictions))
 

@@ -3,9 +3,8 @@
 An orthogonal map R of the embedding can be folded into the encoder's linear last layer, so a
 transfer that has settled in the base's embedding turned or mirrored is repaired in one step. Which
 map it is, the frozen transition loss tells; the true embedding need not be known. So a transfer
-tries all maps of a grid at intervals, keeps one only if that loss falls clearly, and trains on.
-
-The encoder runs once for all candidates: each is tried on states that are encoded already.
+tries all maps of a grid at intervals, keeps one only if that loss falls clearly, and trains on. The
+encoder runs once for all candidates: each is tried on states that are encoded already.
 """
 
 import math

@@ -23,7 +23,11 @@ from crar_diag.agent.versions import library_versions
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import CrarDiagError
 
+# A run looks this often whether it is to stop; with many members less often, since each of them
+# should have a good number of updates at a time: what its turn costs is shared by them.
 _SLICE_SECONDS = 0.5
+_SLICE_SECONDS_A_MEMBER = 0.02
+_LONGEST_SLICE = 5.0
 # Saving may take this share of the time at most, however large the state.
 _SAVE_SHARE = 0.05
 
@@ -75,9 +79,9 @@ class Watch:
     """What the caller wants to hear of a run, and how it stops one.
 
     Attributes:
-        progress: called about twice a second.
+        progress: called about twice a second, in large populations every few seconds.
         recorded: called after every record with the history and the record's position in `times`.
-        stop: asked about twice a second; True saves and raises `RunInterruptedError`.
+        stop: asked as often; True saves and raises `RunInterruptedError`.
         save_every: seconds of training between two saves of the state and the history; more where
             saving itself takes long.
     """
@@ -199,7 +203,8 @@ class _Run:
             RunInterruptedError: the caller asked to stop; the state is saved.
         """
         stops = np.union1d(self.history.times, self.history.epochs)
-        piece, slice_seconds = 1, min(_SLICE_SECONDS, self.watch.save_every)
+        wanted = max(_SLICE_SECONDS, _SLICE_SECONDS_A_MEMBER * len(self.population))
+        piece, slice_seconds = 1, min(wanted, _LONGEST_SLICE, self.watch.save_every)
         if self.population.updates == 0 and math.isnan(self.history.losses[0, 0, 0]):
             self.record()
         self.save()

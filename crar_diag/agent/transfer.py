@@ -21,7 +21,7 @@ from crar_diag.agent.population import Population
 from crar_diag.agent.replay import Replay
 from crar_diag.agent.streams import restart_seed
 from crar_diag.agent.task import Origin, Task
-from crar_diag.agent.transfer_config import TransferConfig
+from crar_diag.agent.transfer_config import NOT_TRAINED_AS_THE_OTHERS, TransferConfig
 from crar_diag.agent.variants import member_rule, start
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError
@@ -126,15 +126,19 @@ class TransferTask(Task):
         return self.population.architecture.state_shape[0] if self.config.realign.every else 0
 
     def before_record(self, history: History, position: int) -> None:
-        """Try the maps of a grid on every encoder, at the start and every few epochs."""
+        """Try the maps of a grid on every encoder, every few epochs.
+
+        Not before the first: an encoder that has not seen the domain yet squashes its pictures, and
+        a map then makes the loss fall that later is the wrong one.
+        """
         every, done = self.config.realign.every, self.population.updates
         epoch, rest = divmod(done, self.config.updates_per_epoch)
-        if not every or rest or epoch % every:
+        if not every or not done or rest or epoch % every:
             return
         maps = realignment.candidate_maps(self.population.architecture, self.config.realign.angles)
         names = self.population.agents()
         for m, transfer in enumerate(self.transfers):
-            if transfer.variant in ("paired", "oracle") or self.population.diverged_at[m] >= 0:
+            if transfer.variant in NOT_TRAINED_AS_THE_OTHERS or self.population.diverged_at[m] >= 0:
                 continue
             agent = networks.member(names, m)
             found = realignment.propose(

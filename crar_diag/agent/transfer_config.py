@@ -184,6 +184,8 @@ class TransferConfig(TrainConfig):
 
 
 _LAST: Final = {"paired": 1, "oracle": 2}
+NOT_TRAINED_AS_THE_OTHERS: Final = tuple(_LAST)
+"""Points of reference, which were told the base's embedding: no remedy applies to them."""
 
 
 def _number(text: str) -> float | str:

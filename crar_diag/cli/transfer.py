@@ -75,7 +75,7 @@ def command(
         bool,
         typer.Option(
             "--realign",
-            help="Before every epoch, try orthogonal maps of the embedding and keep one that "
+            help="After every epoch, try orthogonal maps of the embedding and keep one that "
             "brings the frozen transition loss down clearly.",
         ),
     ] = False,

@@ -14,7 +14,6 @@ import torch
 from crar_diag.agent import checkpoint, forecast, networks, probes, training
 from crar_diag.agent.architecture import SIMPLE_MAZE, architecture_for
 from crar_diag.agent.assembly import (
-    MAX_EPOCHS,
     build,
     choose_engine,
     loss_settings,
@@ -34,6 +33,7 @@ from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.population import UpdateRule
 from crar_diag.agent.runfolder import read_run
 from crar_diag.agent.streams import episode_streams, stream
+from crar_diag.agent.task import MAX_EPOCHS
 from crar_diag.agent.training import RunInterruptedError, Watch, train
 from crar_diag.agent.versions import library_versions
 from crar_diag.envs.data import gather
