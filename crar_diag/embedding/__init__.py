@@ -1,0 +1,1 @@
+"""What became of an embedding: distances, alignments, kinds of outcome, groups of runs."""
