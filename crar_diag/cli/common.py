@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -76,6 +77,11 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         typer.echo("  ".join(cells).rstrip())
+
+
+def command_line() -> str:
+    """Return this command as it was typed, for the provenance of what it writes."""
+    return shlex.join(["crar-diag", *sys.argv[1:]])
 
 
 def duration(seconds: float) -> str:

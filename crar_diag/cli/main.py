@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from crar_diag.cli import evaluate, info, train, transfer
+from crar_diag.cli import cluster, evaluate, info, predict, train, transfer
 from crar_diag.errors import CrarDiagError, show
 from crar_diag.version import __version__
 
@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 app.command("train", epilog=train.EXAMPLE)(train.command)
 app.command("transfer", epilog=transfer.EXAMPLE)(transfer.command)
+app.command("cluster", epilog=cluster.EXAMPLE)(cluster.command)
+app.command("predict", epilog=predict.EXAMPLE)(predict.command)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.command)
 app.command("info", epilog=info.EXAMPLE)(info.command)
 

@@ -1,0 +1,330 @@
+"""What many transfers say together: rates, the base's part in them, kinds, scores.
+
+Transfers are compared within a condition: one variant at one rate with one set of remedies. Runs of
+one base are not independent of each other, so what holds for bases in general is bootstrapped over
+bases; see `statistics`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from crar_diag.agent.config import LOSSES
+from crar_diag.embedding.kinds import KINDS
+from crar_diag.embedding.outcome import NO_BASE, TransferOutcomes
+from crar_diag.report.statistics.base_effect import base_effect
+from crar_diag.report.statistics.rates import rate_over_bases, rates_by_base
+from crar_diag.report.statistics.resampling import CONFIDENCE, Interval
+from crar_diag.report.statistics.roc import roc_area
+from crar_diag.report.statistics.scores import summarise_scores
+from crar_diag.report.statistics.shares import kind_shares
+from crar_diag.report.statistics.variance import variance_components
+
+ALL_KINDS = (*KINDS, NO_BASE)
+
+
+def conditions(finals: xr.Dataset) -> np.ndarray:
+    """Return the condition of each transfer, such as `original, lr 8e-05, realign, best of 5`."""
+    found = []
+    for variant, rate, realign, restarts in zip(
+        finals.variant.values,
+        finals.initial_learning_rate.values,
+        finals.realign.values,
+        finals.restarts.values,
+        strict=True,
+    ):
+        text = str(variant) if variant == "oracle" else f"{variant}, lr {rate:g}"
+        text += ", realign" if realign else ""
+        found.append(text + (f", best of {restarts}" if restarts > 1 else ""))
+    return np.array(found, dtype=object)
+
+
+def statistics_of(finals: xr.Dataset, success: np.ndarray, seed: int = 0) -> dict[str, xr.Dataset]:
+    """Return the statistics of transfers as groups of a report.
+
+    Args:
+        finals: how the transfers ended (`embedding.finals`), `[T]`.
+        success: which of them succeeded, bool `[T]`.
+        seed: of all resampling.
+
+    Returns:
+        `rates` (each base's and their mean), `base_effect`, `variance`, `kinds` and `scores`, each
+        by condition, and how well the final transition loss tells success (`detection`).
+    """
+    own = conditions(finals)
+    names = list(dict.fromkeys(own))
+    bases = sorted({str(base) for base in finals.base.values})
+    rows = {name: np.flatnonzero(own == name) for name in names}
+    parts = {
+        name: (finals.isel(transfer=where), success[where], seed) for name, where in rows.items()
+    }
+    return {
+        "rates": _rates(parts, bases),
+        "base_effect": _base_effects(parts),
+        "variance": _variances(parts),
+        "kinds": _kinds(parts, bases),
+        "scores": _scores(parts),
+        "detection": _detection(parts),
+    }
+
+
+Parts = Mapping[str, tuple[xr.Dataset, np.ndarray, int]]
+
+
+def _variable(
+    dims: Sequence[str], values: Any, long_name: str, units: str = "1"
+) -> tuple[Sequence[str], Any, dict[str, str]]:
+    return dims, values, {"long_name": long_name, "units": units}
+
+
+def _condition(parts: Parts) -> Any:
+    return _variable(["condition"], list(parts), "variant, rate and remedies of transfers")
+
+
+def _rates(parts: Parts, bases: list[str]) -> xr.Dataset:
+    shape = (len(parts), len(bases))
+    successes, runs = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    rate, low, high = (np.full(shape, np.nan) for _ in range(3))
+    mean, ends = np.full(shape[0], np.nan), np.full((shape[0], 2), np.nan)
+    for c, (finals, success, seed) in enumerate(parts.values()):
+        names = finals.base.values.astype(str)
+        for base, found in rates_by_base(success, names).items():
+            at = c, bases.index(str(base))
+            successes[at], runs[at] = found.successes, found.runs
+            rate[at], low[at], high[at] = found.rate, found.low, found.high
+        over = rate_over_bases(success, names, rng=seed)
+        mean[c], ends[c] = over.rate, _ends(over.interval)
+    dims = ("condition", "base")
+    confidence = f"{CONFIDENCE:.0%}"
+    return xr.Dataset(
+        {
+            "successes": _variable(dims, successes, "successful transfers"),
+            "runs": _variable(dims, runs, "transfers"),
+            "rate": _variable(dims, rate, "success rate"),
+            "low": _variable(dims, low, f"lower end of its {confidence} Wilson interval"),
+            "high": _variable(dims, high, f"upper end of its {confidence} Wilson interval"),
+            "mean_rate": _variable(["condition"], mean, "mean of the bases' success rates"),
+            "mean_low": _variable(
+                ["condition"], ends[:, 0], f"lower end of its {confidence} interval over bases"
+            ),
+            "mean_high": _variable(
+                ["condition"], ends[:, 1], f"upper end of its {confidence} interval over bases"
+            ),
+        },
+        coords={
+            "condition": _condition(parts),
+            "base": _variable(["base"], bases, "base model; empty from scratch"),
+        },
+    )
+
+
+def _base_effects(parts: Parts) -> xr.Dataset:
+    found = [
+        base_effect(success, finals.base.values.astype(str), finals.seed.values, rng=seed)
+        for finals, success, seed in parts.values()
+    ]
+    return xr.Dataset(
+        {
+            "test": _variable(
+                ["condition"],
+                [one.test for one in found],
+                "fisher (two bases), permutation stratified by seed (more), or undecidable",
+            ),
+            "statistic": _variable(
+                ["condition"],
+                [one.statistic for one in found],
+                "odds ratio (fisher), or variance of the rates between bases (permutation)",
+            ),
+            "p_value": _variable(
+                ["condition"], [one.p_value for one in found], "p-value: the base has no effect"
+            ),
+            "reason": _variable(
+                ["condition"], [one.reason for one in found], "why it is undecidable"
+            ),
+        },
+        coords={"condition": _condition(parts)},
+    )
+
+
+_SOURCES = ("base", "seed", "residual")
+_MEASURES = ("success", "distance", "log10 transition loss", "score")
+
+
+def _variances(parts: Parts) -> xr.Dataset:
+    shape = (len(parts), len(_MEASURES), len(_SOURCES))
+    variance, share = np.full(shape, np.nan), np.full(shape, np.nan)
+    ends = np.full((*shape, 2), np.nan)
+    for c, (finals, success, seed) in enumerate(parts.values()):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            transition = np.log10(finals.final_loss.sel(loss="transition").values)
+        values = (success.astype(float), finals.distance.values, transition, finals.score.values)
+        names, seeds = finals.base.values.astype(str), finals.seed.values
+        if len({*zip(names, seeds, strict=True)}) < len(names):
+            continue  # runs of one condition in several folders: no longer one run a cell
+        for m, measure in enumerate(values):
+            usable = np.where(np.isfinite(measure), measure, np.nan)
+            if not np.isfinite(usable).any():
+                continue
+            parts_of = variance_components(usable, names, seeds, rng=seed)
+            for s, source in enumerate(_SOURCES):
+                one = getattr(parts_of, source)
+                variance[c, m, s], share[c, m, s] = one.variance, one.share
+                ends[c, m, s] = _ends(one.share_interval)
+    dims = ("condition", "measure", "source")
+    return xr.Dataset(
+        {
+            "variance": _variable(dims, variance, "variance component"),
+            "share": _variable(dims, share, "its share of the sum"),
+            "share_low": _variable(dims, ends[..., 0], "lower end of the share's 95% interval"),
+            "share_high": _variable(dims, ends[..., 1], "upper end of the share's 95% interval"),
+        },
+        coords={
+            "condition": _condition(parts),
+            "measure": _variable(["measure"], list(_MEASURES), "what varies"),
+            "source": _variable(["source"], list(_SOURCES), "between what it varies"),
+        },
+    )
+
+
+def _kinds(parts: Parts, bases: list[str]) -> xr.Dataset:
+    counts = np.zeros((len(parts), len(bases), len(ALL_KINDS)), np.int64)
+    for c, (finals, _, _) in enumerate(parts.values()):
+        for base, kind in zip(finals.base.values, finals.kind.values, strict=True):
+            counts[c, bases.index(str(base)), ALL_KINDS.index(str(kind))] += 1
+    return xr.Dataset(
+        {"count": _variable(("condition", "base", "kind"), counts, "transfers of this kind")},
+        coords={
+            "condition": _condition(parts),
+            "base": _variable(["base"], bases, "base model; empty from scratch"),
+            "kind": _variable(["kind"], list(ALL_KINDS), "kind of outcome"),
+        },
+    )
+
+
+_SUMMARIES = ("mean", "median", "interquartile_mean")
+
+
+def _scores(parts: Parts) -> xr.Dataset:
+    values = np.full((len(parts), len(_SUMMARIES), 3), np.nan)
+    for c, (finals, _, seed) in enumerate(parts.values()):
+        found = summarise_scores(finals.score.values, finals.base.values.astype(str), rng=seed)
+        for k, name in enumerate(_SUMMARIES):
+            one = getattr(found, name)
+            values[c, k] = one.value, *_ends(one.interval)
+    dims = ("condition", "summary")
+    return xr.Dataset(
+        {
+            "value": _variable(dims, values[..., 0], "summary of the final scores"),
+            "low": _variable(dims, values[..., 1], "lower end of its 95% interval, within bases"),
+            "high": _variable(dims, values[..., 2], "upper end of its 95% interval, within bases"),
+        },
+        coords={
+            "condition": _condition(parts),
+            "summary": _variable(["summary"], list(_SUMMARIES), "which summary"),
+        },
+    )
+
+
+def _detection(parts: Parts) -> xr.Dataset:
+    """How well the final transition loss, which needs no knowledge of the base, tells success."""
+    values = np.full((len(parts), 3), np.nan)
+    for c, (finals, success, seed) in enumerate(parts.values()):
+        loss = finals.final_loss.sel(loss="transition").values
+        there = np.isfinite(loss)
+        if there.any():
+            names = finals.base.values.astype(str)[there]
+            found = roc_area(-loss[there], success[there], names, rng=seed)
+            values[c] = found.area, *_ends(found.interval)
+    return xr.Dataset(
+        {
+            "area": _variable(
+                ["condition"], values[:, 0], "ROC area of a small transition loss for success"
+            ),
+            "low": _variable(["condition"], values[:, 1], "lower end of its 95% interval"),
+            "high": _variable(["condition"], values[:, 2], "upper end of its 95% interval"),
+        },
+        coords={"condition": _condition(parts)},
+    )
+
+
+def _ends(interval: Interval) -> tuple[float, float]:
+    return interval.low, interval.high
+
+
+def kinds_over_time(outcomes: TransferOutcomes, rows: np.ndarray | None = None) -> xr.Dataset:
+    """Return the share of every kind at every time in a run, over all bases and in each.
+
+    Runs move between kinds, so these are shares of all runs at a time, not survival curves.
+
+    Args:
+        outcomes: of the run.
+        rows: which members; those that were kept by default.
+    """
+    rows = outcomes.kept() if rows is None else rows
+    kinds, base = outcomes.kinds[rows], outcomes.base[rows]
+    groups = ["all", *sorted(set(map(str, base)))]
+    shape = (len(groups), len(ALL_KINDS), len(outcomes.times))
+    share, low, high = (np.full(shape, np.nan) for _ in range(3))
+    for g, group in enumerate(groups):
+        own = kinds if group == "all" else kinds[base == group]
+        found = kind_shares(own, outcomes.times, order=ALL_KINDS)
+        share[g], low[g], high[g] = found.share, found.low, found.high
+    dims = ("base", "kind", "time")
+    return xr.Dataset(
+        {
+            "share": _variable(dims, share, "share of the transfers that are of this kind"),
+            "low": _variable(dims, low, "lower end of its 95% Wilson interval"),
+            "high": _variable(dims, high, "upper end of its 95% Wilson interval"),
+        },
+        coords={
+            "base": _variable(["base"], groups, "base model, or all of them"),
+            "kind": _variable(["kind"], list(ALL_KINDS), "kind of outcome"),
+            "time": _variable(["time"], outcomes.times, "updates so far", "updates"),
+        },
+    )
+
+
+def trajectories(outcomes: TransferOutcomes) -> xr.Dataset:
+    """Return what became of each encoder of a run over time, as a group of a report."""
+    dims = ("member", "time")
+    numbers = {
+        name: _variable(dims, values, long_name, units)
+        for name, (values, long_name, units) in {
+            "distance": (outcomes.numbers["distance"], "mean L2 distance to the base", "1"),
+            "residual": (outcomes.numbers["residual"], "residual of the best map", "1"),
+            "margin": (outcomes.numbers["margin"], "margin of the best map", "1"),
+            "angle": (outcomes.numbers["angle"], "angle of the best rotation", "degrees"),
+            "axis": (outcomes.numbers["axis"], "axis of the best reflection", "degrees"),
+        }.items()
+    }
+    of_member = {
+        "variant": outcomes.variant,
+        "base": outcomes.base,
+        "seed": outcomes.seed,
+        "initial_learning_rate": outcomes.learning_rate,
+        "restart": outcomes.restart,
+    }
+    loss = outcomes.losses
+    return xr.Dataset(
+        {
+            "kind": _variable(dims, outcomes.kinds.astype(object), "kind of outcome"),
+            "realigned": _variable(dims, outcomes.realigned, "maps folded in so far"),
+            "expected_loss": _variable((*dims, "loss"), loss, "loss, exact or on held-out mazes"),
+            **numbers,
+        },
+        coords={
+            "member": _variable(["member"], outcomes.members.astype(object), "name of the member"),
+            "time": _variable(["time"], outcomes.times, "updates so far", "updates"),
+            "loss": _variable(["loss"], list(LOSSES), "name of the loss"),
+            **{
+                name: _variable(
+                    ["member"],
+                    values.astype(object) if values.dtype.kind == "U" else values,
+                    f"{name.replace('_', ' ')} of the transfer",
+                )
+                for name, values in of_member.items()
+            },
+        },
+    )

@@ -1,0 +1,130 @@
+"""The outcomes of transfers as groups of a report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from crar_diag.embedding import finals
+from crar_diag.embedding.judgement import Judged, judge
+from crar_diag.embedding.kinds import Thresholds
+from crar_diag.embedding.outcome import TransferOutcomes, read_outcomes
+from crar_diag.errors import InputError
+from crar_diag.report.transfer_statistics import (
+    conditions,
+    kinds_over_time,
+    statistics_of,
+    trajectories,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class TransferStudy:
+    """Transfers of one or more runs, judged together.
+
+    Attributes:
+        runs: those that were read from folders.
+        finals: how every transfer ended; see `embedding.finals`.
+        judged: which of them succeeded.
+        statistics: see `statistics_of`.
+    """
+
+    runs: tuple[TransferOutcomes, ...]
+    finals: xr.Dataset
+    judged: Judged
+    statistics: dict[str, xr.Dataset]
+
+    def groups(self) -> dict[str, xr.Dataset]:
+        """Return everything as groups of a report."""
+        found = {"outcome": self._outcome(), "outcome/judgement": self._judgement()}
+        found |= {f"statistics/{name}": data for name, data in self.statistics.items()}
+        for label, run in zip(_labels(self.runs), self.runs, strict=True):
+            found[f"embedding/{label}"] = trajectories(run)
+            found[f"embedding/{label}/kinds"] = kinds_over_time(run)
+        return found
+
+    def _outcome(self) -> xr.Dataset:
+        about = {
+            "condition": (conditions(self.finals), "variant, rate and remedies"),
+            "group": (self.judged.group, "group found from the data, 0 the best, -1 not grouped"),
+            "success": (self.judged.success, "whether it counts as a success"),
+        }
+        return self.finals.assign(
+            {
+                name: ("transfer", values, {"long_name": long_name, "units": "1"})
+                for name, (values, long_name) in about.items()
+            }
+        )
+
+    def _judgement(self) -> xr.Dataset:
+        sets = self.judged.judgements
+        nan = float("nan")
+        columns = {
+            "environment": ([one.environment for one in sets], "task"),
+            "unfrozen": ([one.unfrozen for one in sets], "whether the dynamics moved too"),
+            "measures": ([", ".join(one.measures) for one in sets], "what they were grouped by"),
+            "groups": ([len(one.sizes) for one in sets], "how many groups there are"),
+            "bic_groups": (
+                [one.groups.bic_groups if one.groups else 0 for one in sets],
+                "components that BIC chose",
+            ),
+            "dip": ([one.groups.dip if one.groups else nan for one in sets], "Hartigan's dip"),
+            "dip_p": ([one.groups.dip_p if one.groups else nan for one in sets], "its p-value"),
+            "bimodality": (
+                [one.groups.bimodality if one.groups else nan for one in sets],
+                "Sarle's bimodality coefficient",
+            ),
+            "ashman_d": (
+                [
+                    one.groups.separation.ashman_d if one.groups and one.groups.separation else nan
+                    for one in sets
+                ],
+                "Ashman's D of the two least separate groups",
+            ),
+            "reason": ([one.reason for one in sets], "why so many groups"),
+        }
+        return xr.Dataset(
+            {
+                name: ("set", values, {"long_name": long_name, "units": "1"})
+                for name, (values, long_name) in columns.items()
+            },
+            coords={
+                "set": ("set", np.arange(len(sets)), {"long_name": "set judged", "units": "1"})
+            },
+        )
+
+
+def study_transfers(
+    folders: Sequence[str | Path],
+    checkpoints: Sequence[str | Path] = (),
+    seed: int = 0,
+    thresholds: Thresholds | None = None,
+) -> TransferStudy:
+    """Read transfers and say what became of them.
+
+    Args:
+        folders: of finished runs of transfers.
+        checkpoints: of further transfers.
+        seed: of all resampling.
+        thresholds: where one kind of outcome ends and the next begins.
+
+    Raises:
+        InputError: nothing is given, or a run, a checkpoint or a base model will not do.
+    """
+    runs = tuple(read_outcomes(folder, thresholds) for folder in folders)
+    parts = [finals.of_run(run) for run in runs]
+    if checkpoints:
+        parts.append(finals.of_checkpoints(checkpoints, thresholds))
+    if not parts:
+        raise InputError("expected a run of transfers or checkpoints of some, got none")
+    together = xr.concat(parts, "transfer") if len(parts) > 1 else parts[0]
+    judged = judge(together, thresholds)
+    return TransferStudy(runs, together, judged, statistics_of(together, judged.success, seed))
+
+
+def _labels(runs: Sequence[TransferOutcomes]) -> list[str]:
+    """Return a different name for each run, its folder's where that is different."""
+    names = [run.path.resolve().name for run in runs]
+    return [name if names.count(name) == 1 else f"{name}-{k}" for k, name in enumerate(names)]
