@@ -6,13 +6,12 @@ import time
 from equality import Case
 
 from crar_diag.agent.fused.engine import FusedEngine
+from crar_diag.agent.training import slice_seconds
 from crar_diag.envs.names import SIMPLE_MAZE
 
 MEMBERS = 44
 UPDATES = 80_000
 
-# As long as a run trains before it looks whether it is to stop.
-_SLICE_SECONDS = 0.5
 _SECONDS_BETWEEN_SIGNS = 30.0
 
 
@@ -37,7 +36,7 @@ def train_study(threads: int, updates: int = UPDATES) -> str:
         start = time.perf_counter()
         engine.advance(population, replay, min(piece, updates - population.updates))
         now = time.perf_counter()
-        piece = max(1, min(2 * piece, int(piece * _SLICE_SECONDS / (now - start))))
+        piece = max(1, min(2 * piece, int(piece * slice_seconds(MEMBERS) / (now - start))))
         if now - shown > _SECONDS_BETWEEN_SIGNS:
             shown = now
             print(f"{population.updates:,} of {updates:,} updates", file=sys.stderr)

@@ -7,8 +7,11 @@ import pytest
 
 from crar_diag.agent.assessment import assess
 from crar_diag.agent.config import LOSSES
+from crar_diag.agent.config_sources import build_transfer_config
 from crar_diag.agent.history import read_history
 from crar_diag.agent.loading import load_agent
+from crar_diag.agent.training import train
+from crar_diag.agent.transfer import base_files, task_of_bases
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BASES = EXAMPLES / "checkpoints" / "simple-maze"
@@ -47,3 +50,26 @@ def test_the_plot_example_draws_checkpoints_and_refuses_what_is_none(tmp_path):
     assert "history.h5" in wrong.stderr
     assert "Traceback" not in wrong.stderr
     assert not (tmp_path / "no.png").exists()
+
+
+def test_the_example_of_transfers_draws_a_run_and_refuses_one_of_base_models(tmp_path):
+    base, out = sorted(BASES.glob("base-*.safetensors"))[0], tmp_path / "run"
+    settings = ["updates_per_epoch=10", "data.transitions=100"]
+    config = build_transfer_config(
+        base_files([base]),
+        task_of_bases([load_agent(base)]),
+        overrides=settings,
+        updates=20,
+        seeds="0:2",
+    )
+    train(config, out)
+    script = [sys.executable, str(EXAMPLES / "plot_transfers.py")]
+    target = tmp_path / "transfers.png"
+    subprocess.run([*script, str(out), "-o", str(target)], check=True, capture_output=True)
+    assert target.read_bytes().startswith(b"\x89PNG")
+    wrong = subprocess.run(
+        [*script, str(BASES), "-o", str(tmp_path / "no.png")], capture_output=True, text=True
+    )
+    assert wrong.returncode == 1
+    assert "is not a run folder" in wrong.stderr
+    assert "Traceback" not in wrong.stderr

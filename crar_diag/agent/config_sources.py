@@ -99,6 +99,7 @@ def build_transfer_config(
                 f"{labels[key]} cannot be chosen for transfers: their base models decide it"
             )
         chosen[key] = value
+    labels["bases"] = "BASE..."
     base = transfer_preset(task["environment"], preset_name)
     found = _validate({**base, **chosen}, lambda key: labels.get(key, key), TransferConfig)
     assert isinstance(found, TransferConfig)
@@ -136,8 +137,15 @@ def collect(
     return chosen, labels
 
 
+_OPTIONS: Final = {
+    "environment": "--env",
+    "variants": "--variant",
+    "learning_rates": "--learning-rate",
+}
+
+
 def _option_name(key: str) -> str:
-    return "--env" if key == "environment" else "--" + key.rsplit(".")[-1].replace("_", "-")
+    return _OPTIONS.get(key) or "--" + key.rsplit(".")[-1].replace("_", "-")
 
 
 def _read_overrides(overrides: Mapping[str, Any] | Iterable[str]) -> dict[str, Any]:
@@ -239,6 +247,8 @@ def describe_error(error: ValidationError, label: Callable[[str], str]) -> str:
         if not isinstance(part, str):
             break
         parts.append(part)
+    if not parts and first["type"] == "value_error":
+        return f"the configuration must be {first['ctx']['error']}"
     key = label(".".join(parts))
     context = first.get("ctx", {})
     if first["type"] == "missing":

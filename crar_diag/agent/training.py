@@ -23,8 +23,6 @@ from crar_diag.agent.versions import library_versions
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import CrarDiagError
 
-# A run looks this often whether it is to stop; with many members less often, since each of them
-# should have a good number of updates at a time: what its turn costs is shared by them.
 _SLICE_SECONDS = 0.5
 _SLICE_SECONDS_A_MEMBER = 0.02
 _LONGEST_SLICE = 5.0
@@ -90,6 +88,15 @@ class Watch:
     recorded: Callable[[History, int], None] = lambda history, position: None
     stop: Callable[[], bool] = lambda: False
     save_every: float = 10.0
+
+
+def slice_seconds(members: int) -> float:
+    """Return how long a population trains before it looks whether it is to stop.
+
+    With many members longer: each of them should have a good number of updates at a time, which
+    share what its turn costs.
+    """
+    return min(max(_SLICE_SECONDS, _SLICE_SECONDS_A_MEMBER * members), _LONGEST_SLICE)
 
 
 class _Run:
@@ -203,8 +210,8 @@ class _Run:
             RunInterruptedError: the caller asked to stop; the state is saved.
         """
         stops = np.union1d(self.history.times, self.history.epochs)
-        wanted = max(_SLICE_SECONDS, _SLICE_SECONDS_A_MEMBER * len(self.population))
-        piece, slice_seconds = 1, min(wanted, _LONGEST_SLICE, self.watch.save_every)
+        piece = 1
+        seconds_a_piece = min(slice_seconds(len(self.population)), self.watch.save_every)
         if self.population.updates == 0 and math.isnan(self.history.losses[0, 0, 0]):
             self.record()
         self.save()
@@ -220,7 +227,7 @@ class _Run:
                 warm, self.began = True, time.monotonic()
                 self.first_update = self.population.updates
             if count == piece:
-                piece = max(1, min(2 * piece, int(piece * slice_seconds / max(seconds, 1e-6))))
+                piece = max(1, min(2 * piece, int(piece * seconds_a_piece / max(seconds, 1e-6))))
             if self.population.updates in stops:
                 self.record()
             self._report()

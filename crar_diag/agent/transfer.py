@@ -42,13 +42,17 @@ class TransferTask(Task):
         config, self.device = self.config, device
         self.transfers = config.transfers()
         self.seeds = tuple(t.seed for t in self.transfers)
-        if "oracle" in config.variants and config.domain != "inverse":
-            raise InputError(
-                "variant 'oracle' negates the first kernel, which is exact in the domain 'inverse' "
-                f"alone, found '{config.domain}'"
-            )
         self.bases = load_bases(config)
+        domains = self.bases[0].metadata.domain, config.domain
+        if "oracle" in config.variants and domains != ("normal", "inverse"):
+            raise InputError(
+                "variant 'oracle' negates the first kernel, which is exact from the domain "
+                f"'normal' to 'inverse' alone, found '{domains[0]}' to '{domains[1]}'"
+            )
         architecture, dtype = self.bases[0].architecture, getattr(torch, config.precision)
+        if config.realign.every:  # what cannot be done at the first epoch's end is refused now
+            self._maps = realignment.candidate_maps(architecture, config.realign.angles)
+            realignment.fold(architecture, self.bases[0].parameters, self._maps[0])
         agents = [
             start(
                 architecture,
@@ -135,7 +139,6 @@ class TransferTask(Task):
         epoch, rest = divmod(done, self.config.updates_per_epoch)
         if not every or not done or rest or epoch % every:
             return
-        maps = realignment.candidate_maps(self.population.architecture, self.config.realign.angles)
         names = self.population.agents()
         for m, transfer in enumerate(self.transfers):
             if transfer.variant in NOT_TRAINED_AS_THE_OTHERS or self.population.diverged_at[m] >= 0:
@@ -145,7 +148,7 @@ class TransferTask(Task):
                 self.population.architecture,
                 agent,
                 self.replay.members[m],
-                maps,
+                self._maps,
                 factor=self.config.realign.factor,
             )
             if found is not None:
@@ -171,9 +174,9 @@ class TransferTask(Task):
             "seeds": (transfer.seed,),
             "variants": (transfer.variant,),
             "bases": () if transfer.base is None else (config.bases[transfer.base],),
+            # One from scratch has the optimizer's own.
+            "learning_rates": () if transfer.base is None else (transfer.learning_rate,),
         }
-        if transfer.variant != "scratch":
-            own["learning_rates"] = (transfer.learning_rate,)
         moving = self.population.members[member].trainable
         base = None if transfer.base is None else config.bases[transfer.base]
         return Origin(

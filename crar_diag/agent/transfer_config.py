@@ -3,8 +3,10 @@
 Torch is not imported here, so that `--help` and `--dry-run` answer at once.
 """
 
-from collections import Counter
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -14,7 +16,6 @@ from crar_diag.agent.config import (
     COMPONENTS,
     Count,
     CountOrZero,
-    Fraction,
     FrozenModel,
     Positive,
     TrainConfig,
@@ -38,6 +39,8 @@ UNFROZEN: Final = ("finetune", "scratch")
 """Variants whose dynamics move, so that their embedding may move with them."""
 
 MAX_MEMBERS: Final = 100_000
+# A file's name has room for 255 bytes, of which the suffix takes 12.
+_MAX_NAME_BYTES: Final = 243
 
 
 class BaseFile(FrozenModel):
@@ -56,7 +59,7 @@ class RealignConfig(FrozenModel):
     """
 
     every: CountOrZero = 0
-    factor: Fraction = 0.5
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.5
     angles: Annotated[int, Field(ge=2, le=4096)] = 64
 
 
@@ -131,8 +134,15 @@ class TransferConfig(TrainConfig):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TransferConfig":
-        if len(self.transfers()) > MAX_MEMBERS:
-            raise ValueError(f"at most {MAX_MEMBERS} encoders")
+        several = list(islice(self._each(), MAX_MEMBERS + 1))
+        if len(several) > MAX_MEMBERS:
+            raise ValueError(f"of at most {MAX_MEMBERS} encoders")
+        longest = max((os.fsencode(t.name) for t in several), key=len)
+        if len(longest) > _MAX_NAME_BYTES:
+            raise ValueError(
+                "of bases whose files have shorter names: a transfer's file would be called "
+                f"'{longest[:40].decode(errors='replace')}...', {len(longest)} bytes"
+            )
         return self
 
     @property
@@ -143,24 +153,25 @@ class TransferConfig(TrainConfig):
     def base_labels(self) -> tuple[str, ...]:
         """Return a short name for each base, usable in a file name and different from the others'.
 
-        It is the file's, with its folder's before it where bases share that, and with a number
-        where they share both.
+        They are the files', with their folders' before them if some bases share that, and with
+        numbers besides if some share both.
         """
         paths = [PurePath(base.path) for base in self.bases]
         labels = [path.stem for path in paths]
         if len(set(labels)) < len(labels):
             labels = [f"{path.parent.name}-{path.stem}" for path in paths]
-        count = Counter(labels)
-        return tuple(
-            label if count[label] == 1 else f"{label}-{k}" for k, label in enumerate(labels)
-        )
+        if len(set(labels)) < len(labels):
+            labels = [f"{label}-{k}" for k, label in enumerate(labels)]
+        return tuple(labels)
 
     def transfers(self) -> tuple[Transfer, ...]:
         """Return every encoder of the run, in the order of the population.
 
         Those that are not trained by the engine of all others, `paired` and `oracle`, come last.
         """
-        found: list[Transfer] = []
+        return tuple(self._each())
+
+    def _each(self) -> Iterator[Transfer]:
         labels = self.base_labels()
         for variant in sorted(self.variants, key=lambda v: (_LAST.get(v, 0), VARIANTS.index(v))):
             scratch = variant == "scratch"
@@ -171,12 +182,11 @@ class TransferConfig(TrainConfig):
                 for rate in rates:
                     stem = variant if base is None else f"{variant}-{labels[base]}"
                     for seed in self.seeds[:1] if variant == "oracle" else self.seeds:
-                        name = f"{stem}-lr{rate:g}-seed{seed}" if variant != "oracle" else stem
-                        found += [
-                            Transfer(name, variant, base, seed, rate, restart)
-                            for restart in range(1 if variant in _LAST else self.restarts)
-                        ]
-        return tuple(found)
+                        name = f"{stem}-lr{_short(rate)}-seed{seed}"
+                        if variant == "oracle":
+                            name = stem
+                        for restart in range(1 if variant in _LAST else self.restarts):
+                            yield Transfer(name, variant, base, seed, rate, restart)
 
     def agents(self) -> dict[Any, str]:
         """Return how the run's files are called, by what tells the transfers apart: the name."""
@@ -193,3 +203,9 @@ def _number(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
+
+
+def _short(number: float) -> str:
+    """Return a number as `8e-05`, and in full where that would be another number."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)

@@ -37,7 +37,8 @@ def start(
         agent |= of_component(fresh, "encoder")
     elif variant == "permute-encoder":
         rng = stream(seed, "permutation")
-        for name, p in of_component(agent, "encoder").items():
+        for name in of_component(architecture.shapes(), "encoder"):  # a file has no order
+            p = agent[name]
             order = torch.from_numpy(rng.permutation(p.numel()))
             agent[name] = p.flatten()[order].reshape(p.shape)
     elif variant == "oracle":

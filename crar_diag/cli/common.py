@@ -205,6 +205,17 @@ def checkpoint_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
+def is_hdf5(path: Path) -> bool:
+    """Tell an HDF5 file by its first bytes from everything else."""
+    try:
+        if not path.is_file():  # opening a pipe would wait for its other end
+            return False
+        with path.open("rb") as file:
+            return file.read(8) == b"\x89HDF\r\n\x1a\n"
+    except OSError:
+        return False
+
+
 def is_folder(path: Path) -> bool:
     """Tell a folder from everything else, what cannot be looked at included."""
     try:

@@ -11,13 +11,23 @@ EXAMPLE = "Example: [bold]crar-diag info runs/base/base-seed0.safetensors[/bold]
 
 
 def command(
-    path: Annotated[Path, typer.Argument(help="A checkpoint or a run folder.")],
+    path: Annotated[Path, typer.Argument(help="A checkpoint, a run folder or a report.")],
     as_json: common.JsonOption = False,
 ) -> None:
-    """Print what a checkpoint or a run folder holds, after checking that it is whole."""
-    found = _run(path) if common.is_folder(path) else _checkpoint(path)
+    """Print what a checkpoint, a run folder or a report holds, after checking that it is whole."""
+    if common.is_folder(path):
+        found = _run(path)
+    elif common.is_hdf5(path):
+        from crar_diag.report.store import describe_report
+
+        found = describe_report(path)
+    else:
+        found = _checkpoint(path)
     if as_json:
         common.print_json(found)
+        return
+    if found["kind"] == "report":
+        _print_report(found)
         return
     for key, value in found.items():
         if isinstance(value, dict):
@@ -26,6 +36,19 @@ def command(
                 typer.echo(f"  {name}: {_text(entry)}")
         else:
             typer.echo(f"{key}: {_text(value)}")
+
+
+def _print_report(found: dict[str, Any]) -> None:
+    for key in ("kind", "path", "schema_version", "crar_diag"):
+        typer.echo(f"{key}: {found[key]}")
+    for group, held in found["groups"].items():
+        made = held["provenance"]
+        typer.echo(f"/{group}" + (f"  ({made['time']}: {made['command']})" if made else ""))
+        for name, variable in held["variables"].items():
+            if not variable["coordinate"]:
+                shape = " x ".join(f"{dim} {size}" for dim, size in variable["dims"].items())
+                unit = "" if variable["units"] == "1" else f" [{variable['units']}]"
+                typer.echo(f"  {name} ({shape or 'scalar'}){unit}: {variable['long_name']}")
 
 
 def _text(value: Any) -> str:
@@ -60,15 +83,16 @@ def _run(path: Path) -> dict[str, Any]:
     from crar_diag.agent.runfolder import read_run
 
     run = read_run(path, complete=False)
-    for file in run.checkpoints.values():
+    members = run.checkpoints
+    for file in members.values():
         load_agent(file)
     return {
         "kind": "run folder",
         "path": str(path),
         "finished": run.finished,
         "updates_done": run.updates_done,
-        "members": {seed: str(file) for seed, file in run.checkpoints.items()},
-        "missing": [seed for seed in run.config.seeds if seed not in run.checkpoints],
+        "members": {agent: str(file) for agent, file in members.items()},
+        "missing": [agent for agent in run.config.agents() if agent not in members],
         "history": run.history_path.is_file(),
         "configuration": run.config.model_dump(mode="json"),
     }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from crar_diag.cli import common
+from crar_diag.errors import InputError
 
 if TYPE_CHECKING:
     from crar_diag.agent.config import TrainConfig
@@ -38,6 +39,22 @@ def run(
 
         watch = Watch(progress=show, recorded=recorded, stop=stop.is_set)
         return train(config, out, resume=resume, device=where, threads=threads, watch=watch)
+
+
+def check_kind(out: Path, transfers: bool) -> None:
+    """Refuse to resume, by its folder alone, a run of the other command.
+
+    Raises:
+        InputError: it is one, or there is no run.
+    """
+    from crar_diag.agent.runfolder import choose_config
+    from crar_diag.agent.transfer_config import TransferConfig
+
+    if isinstance(choose_config(out, None, True), TransferConfig) != transfers:
+        found, command = ("base models", "train") if transfers else ("transfers", "transfer")
+        raise InputError(
+            f"run folder '{out}' holds a run of {found}: resume it by crar-diag {command}"
+        )
 
 
 def print_plan(

@@ -89,6 +89,8 @@ def command(
     # With --resume alone, the folder's own configuration holds.
     if not resume or env or preset or config or settings or explicit:
         chosen = build_config(env, preset or "paper", config, settings or [], **explicit)
+    else:
+        running.check_kind(out, transfers=False)
     if dry_run:
         common.choose_device(device, threads)
         running.print_plan(chosen, out, resume, threads, as_json)

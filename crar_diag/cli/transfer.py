@@ -124,6 +124,8 @@ def command(
         chosen = _configure(bases, preset or "paper", config, settings or [], explicit)
     elif not resume or preset or config or settings or explicit:
         raise InputError("expected base models to transfer: crar-diag transfer BASE... --out DIR")
+    else:
+        running.check_kind(out, transfers=True)
     if dry_run:
         common.choose_device(device, threads)
         running.print_plan(chosen, out, resume, threads, as_json)

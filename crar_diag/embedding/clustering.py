@@ -16,6 +16,7 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
 from crar_diag.embedding.dip import dip, dip_p_value
+from crar_diag.embedding.scaling import standardise
 from crar_diag.embedding.separation import Separation, bimodality_coefficient, separation
 from crar_diag.errors import InputError
 
@@ -29,12 +30,6 @@ SEED: Final = 0
 # Least variance of a component in units of the features' scales: with less, a component narrows
 # down on two runs that happen to be neighbours, where its likelihood has no bound.
 VARIANCE_FLOOR: Final = 0.05
-
-# The shortest half of a Gaussian sample is as long as its interquartile range.
-SHORTEST_HALF: Final = 1.349
-
-# Least scale, relative to a feature's range: half of the runs may be equal.
-LEAST_SCALE: Final = 1e-3
 
 # A feature that varies by no more, relative to its largest value, is constant but for rounding.
 ROUNDING: Final = 1e-9
@@ -169,23 +164,6 @@ def name_groups(
         medians=medians[order],
         sizes=sizes[order],
     )
-
-
-def standardise(features: np.ndarray) -> np.ndarray:
-    """Return features minus their medians, in units of the shortest interval with half the runs.
-
-    The interval is divided by 1.349, its length in a standard Gaussian. Median and quartiles, or
-    the median deviation, would measure the distance of two groups of equal size; the shortest half
-    lies within one of them.
-
-    Args:
-        features: none of them constant, `[n, f]`.
-    """
-    ordered = np.sort(features, axis=0)
-    half = len(features) // 2
-    lengths = ordered[half - 1 :] - ordered[: len(features) - half + 1]
-    scale = np.maximum(lengths.min(0) / SHORTEST_HALF, LEAST_SCALE * np.ptp(features, axis=0))
-    return (features - np.median(features, axis=0)) / scale
 
 
 def _mixture(features: np.ndarray, components: int) -> GaussianMixture:

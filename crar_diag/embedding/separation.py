@@ -27,6 +27,9 @@ dip cannot see fewer than about a fifth of the runs. With a dip at 5%, it splits
 22 exponential values (9 with 1.0), and finds one run in 22 that lies 12 standard deviations away.
 """
 
+FEWEST: Final = 4
+"""Runs from which a group has an extent: two that happen to be neighbours make any gap wide."""
+
 # Least variance where directions are weighed by 1 / variance, in units of the features' scales.
 _LEAST_VARIANCE: Final = 0.05
 
@@ -42,7 +45,7 @@ class Separation:
         ashman_d: distance of the means in widths, sqrt(2) |m_1 - m_2| / sqrt(v_1 + v_2).
         dip_p: p-value of the dip of both groups together.
         gap: between the groups' nearest runs, in extents of the wider group; negative where they
-            overlap.
+            overlap, NaN where both have fewer than `FEWEST` runs.
     """
 
     ashman_d: float
@@ -84,13 +87,20 @@ def separation(
     centres = weights.T @ line
     widths = np.array([weights[:, g] @ (line - centres[g]) ** 2 for g in range(2)])
     both = np.concatenate([first, second])
-    gap = max(second.min() - first.max(), first.min() - second.max())
-    extent = max(np.ptp(first), np.ptp(second))
     return Separation(
         ashman_d=ashman_d(centres, widths),
         dip_p=dip_p_value(dip(both), len(both)),
-        gap=float(gap / extent) if extent > 0 else float(np.copysign(np.inf, gap)),
+        gap=_gap(first, second),
     )
+
+
+def _gap(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the distance of the nearest members of two samples, in extents of the wider one."""
+    if max(len(first), len(second)) < FEWEST:
+        return float("nan")
+    gap = max(second.min() - first.max(), first.min() - second.max())
+    extent = max(np.ptp(first), np.ptp(second))
+    return float(gap / extent) if extent > 0 else float(np.copysign(np.inf, gap))
 
 
 def ashman_d(means: np.ndarray, variances: np.ndarray) -> float:
