@@ -1,7 +1,7 @@
 """Small runs that several test files train, and what makes two of them the same."""
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from crar_diag.agent import checkpoint, networks, probes
+from crar_diag.agent import checkpoint, networks, probes, variants
 from crar_diag.agent.architecture import architecture_for
 from crar_diag.agent.checkpoint import Checkpoint, CheckpointMetadata
 from crar_diag.agent.config import TrainConfig
-from crar_diag.agent.config_sources import build_config
+from crar_diag.agent.config_sources import build_config, build_transfer_config
 from crar_diag.agent.history import read_history
+from crar_diag.agent.loading import load_agent, load_agents
+from crar_diag.agent.realignment import fold
 from crar_diag.agent.streams import stream
 from crar_diag.agent.training import train
+from crar_diag.agent.transfer import base_files, task_of_bases
+from crar_diag.agent.transfer_config import NOT_TRAINED_AS_THE_OTHERS, TransferConfig
 
 # Epochs that end within seconds, target copies within an epoch, and a last epoch that is shorter.
 MAZE = [
@@ -38,6 +42,15 @@ LABYRINTH = [
     "evaluation.environments=2",
 ]
 
+# Two epochs.
+TRANSFER = {
+    "simple-maze": [*MAZE, "updates_per_epoch=10", "updates=20", "delay=1"],
+    "labyrinth": [*LABYRINTH, "updates=8", "delay=1"],
+}
+
+BASES = Path(__file__).parents[1] / "examples" / "checkpoints" / "simple-maze"
+"""The shipped base models, `base-seed0.safetensors` to `base-seed5.safetensors`."""
+
 HELD_OUT = 12
 """Transitions in the held-out sample of labyrinths; the real number takes seconds to draw."""
 
@@ -49,6 +62,14 @@ def maze_config(seeds: str = "0:2", updates: int = 50, *settings: str) -> TrainC
 def labyrinth_config(seeds: str = "0:2", updates: int = 10, *settings: str) -> TrainConfig:
     return build_config(
         "labyrinth", "quick", None, [*LABYRINTH, *settings], **given(seeds, updates)
+    )
+
+
+def transfer_config(bases: Sequence[Path], *settings: str, **options: object) -> TransferConfig:
+    task = task_of_bases(load_agents(bases))
+    small = TRANSFER[task["environment"]]
+    return build_transfer_config(
+        base_files(bases), task, "quick", None, [*small, *settings], **options
     )
 
 
@@ -93,9 +114,11 @@ def recorded(folder: Path) -> int:
     told = np.isfinite(history["embedding"].embedding).all(["member", "picture", "coordinate"])
     last = int(told.time[told].max())
     for group, dataset in history.items():
+        if "variant" in dataset.coords:  # points of reference have no losses on batches
+            dataset = dataset.sel(member=~dataset.variant.isin(NOT_TRAINED_AS_THE_OTHERS))
         for name, variable in dataset.data_vars.items():
             step = "epoch" if "epoch" in variable.dims else "time"
-            if name != "score":
+            if name not in ("score", "realignment"):
                 there = np.isfinite(variable).all([dim for dim in variable.dims if dim != step])
                 assert (there == (variable[step] <= last)).all(), f"{group}/{name}"
     return last
@@ -129,6 +152,19 @@ def save_agent(path: Path, config: TrainConfig, seed: int = 0, **changes: object
     checkpoint.save(
         Checkpoint(parameters, CheckpointMetadata.model_validate(metadata | changes)), path
     )
+    return path
+
+
+def save_turned(path: Path, matrix: np.ndarray) -> Path:
+    """Write a base model from which a transfer to the inverse begins at another's states, mapped.
+
+    Its encoder is the exact solution for the shipped base model of seed 1, with an orthogonal map of
+    the embedding folded in; its dynamics are that base model's.
+    """
+    base = load_agent(BASES / "base-seed1.safetensors")
+    oracle = variants.start(base.architecture, "oracle", base.parameters, 0, torch.float32)
+    parameters = fold(base.architecture, oracle, matrix)
+    checkpoint.save(Checkpoint(parameters, base.metadata), path)
     return path
 
 

@@ -86,6 +86,42 @@ def candidate_maps(architecture: Architecture, angles: int = 64) -> np.ndarray:
     return np.array([np.diag(signs)[:, order] for order, signs in pairs])
 
 
+def start_maps(architecture: Architecture, count: int) -> np.ndarray:
+    """Return different orthogonal maps, far apart from each other, for encoders to start from.
+
+    Begins with the identity and its negative: what an odd encoder gives on negated pictures, it
+    gives turned by 180 degrees. In the plane the two mirrors of the axes and the quarter turns
+    follow, then the diagonal mirrors, then the rotations and reflections halfway between all
+    before, and so on; other states have their signed permutations, again from the beginning after
+    the last.
+
+    Args:
+        architecture: what a state is.
+        count: how many.
+
+    Returns:
+        float64 `[count, d, d]`.
+
+    Raises:
+        InputError: see `candidate_maps`; or no map is asked for.
+    """
+    check_counts(count=count)
+    size = architecture.state_shape[0]
+    if architecture.spatial or size != 2:
+        maps = candidate_maps(architecture)
+        negative = (maps == -np.eye(size)).all(axis=(1, 2))
+        order = np.argsort(np.where(negative, 0.5, np.arange(len(maps))), kind="stable")
+        return maps[order[np.arange(count) % len(maps)]]
+    found: list[np.ndarray] = []
+    angles = 4
+    while len(found) < count:
+        maps = candidate_maps(architecture, angles)
+        first = [0, 2, 6, 4, 1, 3, 5, 7] if angles == 4 else range(1, 2 * angles, 2)
+        found += [maps[k] for k in first]
+        angles *= 2
+    return np.array(found[:count])
+
+
 def _plane(angles: int) -> np.ndarray:
     """Return rotations and reflections of the plane, `[2 angles, 2, 2]`."""
     turns = 2 * np.pi * np.arange(angles) / angles

@@ -60,6 +60,7 @@ class TransferTask(Task):
                 None if t.base is None else self.bases[t.base].parameters,
                 t.seed,
                 dtype,
+                t.restart,
             )
             for t in self.transfers
         ]

@@ -94,7 +94,8 @@ class TransferConfig(TrainConfig):
     `no_disambiguation` says which loss that variant omits: the paper's formula calls the
     random-pair loss L_d1, its code gives that name to the volume loss. `delay` is the number of
     epochs for which `delayed-structure` omits the three structure losses. `restarts` encoders are
-    trained for each transfer, of which the one with the smallest transition loss is kept.
+    trained for each transfer, from different starts (`variants.start`), of which the one with the
+    smallest transition loss is kept.
     """
 
     kind: Literal["transfer"] = "transfer"

@@ -7,7 +7,8 @@ from crar_diag.agent.architecture import Architecture, Conv, Dense
 from crar_diag.agent.config import COMPONENTS, LOSSES
 from crar_diag.agent.networks import Parameters, of_component
 from crar_diag.agent.population import MemberRule
-from crar_diag.agent.streams import stream
+from crar_diag.agent.realignment import fold, start_maps
+from crar_diag.agent.streams import restart_seed, stream
 from crar_diag.agent.transfer_config import UNFROZEN, TransferConfig
 
 STRUCTURE_LOSSES = ("volume", "random_pairs", "consecutive_pairs")
@@ -15,9 +16,18 @@ STRUCTURE_LOSSES = ("volume", "random_pairs", "consecutive_pairs")
 
 
 def start(
-    architecture: Architecture, variant: str, base: Parameters | None, seed: int, dtype: torch.dtype
+    architecture: Architecture,
+    variant: str,
+    base: Parameters | None,
+    seed: int,
+    dtype: torch.dtype,
+    restart: int = 0,
 ) -> Parameters:
     """Return the agent that a transfer begins with.
+
+    Restarts begin elsewhere, since where an encoder begins decides much of where it ends: a variant
+    that draws its encoder anew draws another, the others fold an orthogonal map of the embedding
+    into the base's encoder (`realignment.start_maps`).
 
     Args:
         architecture: its layers.
@@ -27,7 +37,9 @@ def start(
             into which `permute-encoder` brings the entries of each of the encoder's tensors, as
             the published code does.
         dtype: precision of the agent.
+        restart: 0 for the variant's own start.
     """
+    seed = restart_seed(seed, restart)
     if variant == "scratch":
         return networks.initialise(architecture, stream(seed, "initialisation"), dtype)
     assert base is not None
@@ -44,6 +56,8 @@ def start(
     elif variant == "oracle":
         first = first_kernel(architecture)
         agent[first] = -agent[first]
+    elif restart:
+        agent = fold(architecture, agent, start_maps(architecture, restart + 1)[restart])
     return agent
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crar_diag.cli import common
-from crar_diag.errors import InputError
+from crar_diag.errors import InputError, did_you_mean, show
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -44,21 +44,24 @@ def command(
     """
     from crar_diag.agent.checkpoint import file_sha256
     from crar_diag.agent.loading import load_agents
+    from crar_diag.agent.transfer_config import VARIANTS
     from crar_diag.embedding.prediction import measure_base
 
+    if variant not in VARIANTS:
+        raise InputError(f"--variant: unknown {show(variant)}{did_you_mean(variant, VARIANTS)}")
+    if output is not None and not runs:
+        raise InputError("-o needs --runs: without transfers nothing is foretold")
     files = common.checkpoint_files(bases)
     agents = load_agents(files)
     labels = _labels(files)
     with common.ProgressLine() as line:
-        show = common.counting(line, "base models")
+        progress = common.counting(line, "base models")
         measures = {}
-        show(0, len(agents))
+        progress(0, len(agents))
         for label, agent in zip(labels, agents, strict=True):
             measures[label] = measure_base(agent, domain)
-            show(len(measures), len(agents))
+            progress(len(measures), len(agents))
     if not runs:
-        if output is not None:
-            raise InputError("-o needs --runs: without transfers nothing is foretold")
         _print_measures(measures, as_json)
         return
     shas = {file_sha256(file): label for file, label in zip(files, labels, strict=True)}
@@ -88,13 +91,9 @@ def _foretell(
     domain: str,
     seed: int,
 ) -> "xr.Dataset":
-    from crar_diag.agent.transfer_config import VARIANTS
-    from crar_diag.errors import did_you_mean, show
     from crar_diag.report.prediction import foretell
     from crar_diag.report.transfers import study_transfers
 
-    if variant not in VARIANTS:
-        raise InputError(f"--variant: unknown {show(variant)}{did_you_mean(variant, VARIANTS)}")
     study = study_transfers(runs, (), seed)
     for run in study.runs:
         if run.config.domain != domain:

@@ -68,7 +68,8 @@ def command(
         typer.Option(
             "--restarts",
             min=1,
-            help="Encoders for each transfer; that with the smallest transition loss is kept.",
+            help="Encoders for each transfer, from different starts; that with the smallest "
+            "transition loss is kept.",
         ),
     ] = None,
     realign: Annotated[

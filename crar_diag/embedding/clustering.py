@@ -16,7 +16,7 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
 from crar_diag.embedding.dip import dip, dip_p_value
-from crar_diag.embedding.scaling import standardise
+from crar_diag.embedding.scaling import standardise, varies
 from crar_diag.embedding.separation import Separation, bimodality_coefficient, separation
 from crar_diag.errors import InputError
 
@@ -30,9 +30,6 @@ SEED: Final = 0
 # Least variance of a component in units of the features' scales: with less, a component narrows
 # down on two runs that happen to be neighbours, where its likelihood has no bound.
 VARIANCE_FLOOR: Final = 0.05
-
-# A feature that varies by no more, relative to its largest value, is constant but for rounding.
-ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ def find_groups(features: np.ndarray, *, max_components: int = 4) -> Groups:
     if max_components < 1:
         raise InputError(f"expected at least 1 component, got {max_components}")
     n = len(values)
-    varying = values[:, np.ptp(values, axis=0) > ROUNDING * np.abs(values).max(0)]
+    varying = values[:, varies(values)]
     one = np.ones((n, 1))
     if n < FEWEST_RUNS:
         reason = f"{n} runs are too few to be split: at least {FEWEST_RUNS} are needed"
@@ -210,7 +207,7 @@ def _merge(
 def _reason(chosen: int, groups: int, least: Separation | None) -> str:
     if least is None:
         return "BIC chooses one component"
-    numbers = f"Ashman's D {least.ashman_d:.1f}, dip p {least.dip_p:.2g}, gap {least.gap:.1f}"
+    numbers = f"Ashman's D {least.ashman_d:.3g}, dip p {least.dip_p:.2g}, gap {least.gap:.2g}"
     if groups == 1:
         return f"BIC chooses {chosen} components, which the runs do not keep apart ({numbers})"
     some = "all" if groups == chosen else f"{groups} groups"

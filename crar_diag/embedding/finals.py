@@ -86,7 +86,10 @@ def of_run(outcomes: TransferOutcomes, restarts: int | None = None) -> xr.Datase
 
 
 def of_checkpoints(paths: Sequence[str | Path], thresholds: Thresholds | None = None) -> xr.Dataset:
-    """Return how transfers ended whose checkpoints are given; their scores are not known.
+    """Return how transfers ended whose checkpoints are given.
+
+    Their scores are not known, nor whether they still moved: what is `unfinished` in a run is
+    `other` here.
 
     Args:
         paths: checkpoints of transfers; the base that each names must be there.
@@ -161,6 +164,8 @@ def _row(
         for name in _COLUMNS:
             if hasattr(found, name):
                 row[name] = getattr(found, name)[0, 0]
+    if metadata.diverged_at is not None:
+        row["kind"] = "diverged"
     return row
 
 

@@ -68,8 +68,8 @@ def judge(finals: xr.Dataset, thresholds: Thresholds | None = None) -> Judged:
     to the base (frozen) or transition loss (unfrozen). With one group there is nothing to tell
     apart: all of its transfers are successes if the median one has its base's embedding (frozen),
     and none of them is judged a failure by its dynamics' freedom alone (unfrozen). Transfers that
-    diverged are failures; points of reference, which were told the
-    embedding, are not grouped but judged by their kind.
+    diverged are failures; points of reference, which were told the embedding, are not grouped but
+    judged by their kind.
 
     Args:
         finals: how the transfers ended (`finals`), `[T]`.
@@ -112,7 +112,8 @@ def _judge(
     """Judge one set; return what was found, the groups and the successes, `[n]`."""
     measures, values = _features(finals, unfrozen)
     environment = str(finals.environment.values[0])
-    finite = np.isfinite(values).all(axis=1)
+    # A run that diverged keeps its last finite parameters, and with them finite numbers.
+    finite = np.isfinite(values).all(axis=1) & (finals.kind.values.astype(str) != "diverged")
     labels, won = np.full(len(values), -1), np.zeros(len(values), bool)
     by = "transition" if unfrozen else "distance"
     if not finite.any():

@@ -38,8 +38,8 @@ class Thresholds:
 
     Attributes:
         fit: a map (or, of an exchange, one map a room) fits up to this residual. Neighbouring
-            states of the shipped base models of the simple maze lie 0.42 to 0.46 apart; trained
-            apart, five of the six agree up to a map with residuals of 0.06 to 0.21, and the sixth
+            states of the shipped base models of the simple maze lie 0.41 to 0.45 apart (medians);
+            five of the six agree up to a map with residuals of 0.06 to 0.21, the unfinished sixth
             stays 0.91 or more from each of them.
         turn: identity and swap end this far from 0 and 180 degrees: half of 45, the least turn
             that exchanges the grid's axes with its diagonals.

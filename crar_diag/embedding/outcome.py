@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from crar_diag.agent import networks
+from crar_diag.agent import checkpoint, networks
 from crar_diag.agent.config import LOSSES
 from crar_diag.agent.history import read_history
 from crar_diag.agent.loading import Agent, load_agent
 from crar_diag.agent.loss_evaluation import held_out_labyrinth
 from crar_diag.agent.probes import HELD_OUT_PICTURES
-from crar_diag.agent.runfolder import read_run
+from crar_diag.agent.runfolder import Run, read_run
 from crar_diag.agent.transfer import load_bases
 from crar_diag.agent.transfer_config import UNFROZEN, TransferConfig
 from crar_diag.embedding.kinds import KINDS, Outcomes, Thresholds, classify_history
@@ -175,7 +175,17 @@ def read_outcomes(path: str | Path, thresholds: Thresholds | None = None) -> Tra
     )
     if config.environment != SIMPLE_MAZE:
         _measure_at_the_end(outcomes, bases, thresholds)
+    _name_diverged(outcomes, run)
     return outcomes
+
+
+def _name_diverged(outcomes: TransferOutcomes, run: Run) -> None:
+    """Name the kept encoders that diverged: they stay at their last finite parameters."""
+    checkpoints = run.checkpoints
+    for m in outcomes.kept():
+        at = checkpoint.load(checkpoints[str(outcomes.transfer[m])]).metadata.diverged_at
+        if at is not None:
+            outcomes.kinds[m, outcomes.times > at] = "diverged"
 
 
 def _fill(
@@ -241,7 +251,7 @@ def _measure_at_the_end(
     outcomes: TransferOutcomes, bases: Sequence[Agent], thresholds: Thresholds | None
 ) -> None:
     """Replace the last record of the kept encoders by one on many held-out mazes."""
-    tiles = held_out_tiles(HELD_OUT_MAZES)
+    tiles, limits = held_out_tiles(HELD_OUT_MAZES), thresholds or Thresholds()
     run = read_run(outcomes.path)
     labels = outcomes.config.base_labels()
     wanted = {label: embed(base, tiles) for label, base in zip(labels, bases, strict=True)}
@@ -251,7 +261,10 @@ def _measure_at_the_end(
             found = classify_history(
                 wanted[outcomes.base[m]], embed(agent, tiles)[None, None], thresholds=thresholds
             )
-            outcomes.kinds[m, -1] = found.kinds[0, 0]
+            kind = found.kinds[0, 0]
+            if kind == "other" and outcomes.numbers["displacement"][m, -1] > limits.moving:
+                kind = "unfinished"  # whether it moves, the history alone knows
+            outcomes.kinds[m, -1] = kind
             for name in _NUMBERS:
                 if name != "displacement":
                     outcomes.numbers[name][m, -1] = getattr(found, name)[0, 0]

@@ -43,7 +43,8 @@ def exchange(base: np.ndarray, pieces: np.ndarray) -> np.ndarray:
 
     Along the line between their centroids the embedding keeps its extent: where one piece began the
     other begins, and where the other ended the first ends. States of neither piece go to the point
-    that lies as far from the far end as they did from the near one.
+    that lies as far from the far end as they did from the near one. Where the centroids coincide
+    there is no line, and the embedding stays as it is.
 
     Args:
         base: x, `[S, 2]`.
@@ -51,7 +52,10 @@ def exchange(base: np.ndarray, pieces: np.ndarray) -> np.ndarray:
     """
     first, second = (base[pieces == k] for k in (0, 1))
     line = second.mean(0) - first.mean(0)
-    line = line / np.linalg.norm(line)
+    length = np.linalg.norm(line)
+    if length == 0:
+        return base.copy()
+    line = line / length
     along = base @ line
     ends = [(along[pieces == k].min(), along[pieces == k].max()) for k in (0, 1)]
     moves = np.where(pieces == 0, ends[1][1] - ends[0][1], ends[0][0] - ends[1][0])

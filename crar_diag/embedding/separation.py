@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 from crar_diag.embedding.dip import dip, dip_p_value
+from crar_diag.embedding.scaling import varies
 from crar_diag.errors import InputError
 
 CLEAR: Final = 2.0
@@ -32,9 +33,6 @@ FEWEST: Final = 4
 
 # Least variance where directions are weighed by 1 / variance, in units of the features' scales.
 _LEAST_VARIANCE: Final = 0.05
-
-# Values that differ by no more, relative to the largest, are equal.
-_ROUNDING: Final = 1e-12
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ def bimodality_coefficient(values: np.ndarray) -> float:
     """
     sample = np.asarray(values, np.float64)
     n = len(sample)
-    if n < 4 or np.ptp(sample) <= _ROUNDING * np.abs(sample).max():
+    if n < 4 or not varies(sample[:, None])[0]:
         return float("nan")
     skewness = float(stats.skew(sample, bias=False))
     kurtosis = float(stats.kurtosis(sample, bias=False))

@@ -79,7 +79,8 @@ def foretell(
             "informative: |rho| at least 0.5, its interval without 0, corrected p at most 0.05",
         ),
     }
-    table = [[measures[base][name] for base in bases] for name in found]
+    table = np.array([[measures[base][name] for base in bases] for name in found])
+    table = table.reshape(len(found), len(bases))  # also without any predictor
     return xr.Dataset(
         {
             **{name: ("predictor", data, _about(about)) for name, (data, about) in columns.items()},

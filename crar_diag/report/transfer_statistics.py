@@ -26,16 +26,22 @@ ALL_KINDS = (*KINDS, NO_BASE)
 
 
 def conditions(finals: xr.Dataset) -> np.ndarray:
-    """Return the condition of each transfer, such as `original, lr 8e-05, realign, best of 5`."""
+    """Return the condition of each transfer, such as `original, lr 8e-05, realign, best of 5`.
+
+    The environment comes first where there are several.
+    """
     found = []
-    for variant, rate, realign, restarts in zip(
+    several = len(set(finals.environment.values)) > 1
+    for environment, variant, rate, realign, restarts in zip(
+        finals.environment.values,
         finals.variant.values,
         finals.initial_learning_rate.values,
         finals.realign.values,
         finals.restarts.values,
         strict=True,
     ):
-        text = str(variant) if variant == "oracle" else f"{variant}, lr {rate:g}"
+        text = f"{environment}, {variant}" if several else str(variant)
+        text += "" if variant == "oracle" else f", lr {rate:g}"
         text += ", realign" if realign else ""
         found.append(text + (f", best of {restarts}" if restarts > 1 else ""))
     return np.array(found, dtype=object)

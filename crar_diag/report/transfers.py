@@ -1,5 +1,7 @@
 """The outcomes of transfers as groups of a report."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,11 +122,28 @@ def study_transfers(
     if not parts:
         raise InputError("expected a run of transfers or checkpoints of some, got none")
     together = xr.concat(parts, "transfer") if len(parts) > 1 else parts[0]
+    together = _one_name_a_base(together)
     judged = judge(together, thresholds)
     return TransferStudy(runs, together, judged, statistics_of(together, judged.success, seed))
 
 
+def _one_name_a_base(finals: xr.Dataset) -> xr.Dataset:
+    """Return the same with one name for each base model, which runs gave without each other."""
+    shas = finals.base_sha256.values.astype(str)
+    name_of: dict[str, str] = {}
+    for sha, name in zip(shas, finals.base.values.astype(str), strict=True):
+        name_of.setdefault(sha, name)
+    count = Counter(name_of.values())
+    names = [
+        name_of[sha] if count[name_of[sha]] == 1 else f"{name_of[sha]}-{sha[:8]}" for sha in shas
+    ]
+    return finals.assign(base=finals.base.copy(data=np.array(names, dtype=object)))
+
+
 def _labels(runs: Sequence[TransferOutcomes]) -> list[str]:
-    """Return a different name for each run, its folder's where that is different."""
-    names = [run.path.resolve().name for run in runs]
-    return [name if names.count(name) == 1 else f"{name}-{k}" for k, name in enumerate(names)]
+    """Return a different name for each run, fit for a group: its folder's, numbered if need be."""
+    found = [re.sub(r"[^A-Za-z0-9_.,=@+-]", "-", run.path.resolve().name) for run in runs]
+    names = [name.lstrip("_.,=@+-") or "run" for name in found]
+    if len(set(names)) < len(names):
+        names = [f"{name}-{k}" for k, name in enumerate(names)]
+    return names

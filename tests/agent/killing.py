@@ -5,8 +5,8 @@ work at once, while a fresh process would spend its first seconds importing.
 
     python -m tests.agent.killing FOLDER
 
-For each of the two functions below, FOLDER has a folder of that name with a `config.toml`, and gets
-the runs `peaceful` and `killed` beside it. Prints one JSON object: by the function's name how many
+For each of the two functions below that is wanted, FOLDER has a folder of that name with a
+`config.toml`, and gets the runs `peaceful` and `killed` beside it. Prints one JSON object: by the function's name how many
 updates were saved after each kill and how many the history told of, and the memory that this
 process took.
 """
@@ -118,6 +118,8 @@ if __name__ == "__main__":
     answer = {}
     for how in (at_random_moments, before_every_change):
         folder = Path(sys.argv[1]) / how.__name__
+        if not folder.exists():
+            continue
         chosen = from_toml((folder / "config.toml").read_text(), how.__name__)
         train(chosen, folder / "peaceful")
         answer[how.__name__] = how(chosen, folder / "killed")

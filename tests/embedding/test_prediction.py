@@ -28,6 +28,7 @@ from tests.runs import labyrinth_config, save_agent
 
 BASES = Path(__file__).parents[2] / "examples" / "checkpoints" / "simple-maze"
 IMAGES = (
+    "exchanged",
     "rotated_180",
     "mirrored_x1",
     "mirrored_x2",
@@ -127,6 +128,8 @@ def test_a_bias_is_what_makes_an_encoder_less_odd(shipped):
     # All states at the bias, in either domain: f(o') + f(o) is twice f(o).
     assert found["oddness"] == pytest.approx(2, rel=1e-15)
     assert found["initial_distance"] == 0
+    # And rooms at one point have no places to change.
+    assert found["exchanged_sum"] == pytest.approx(found["base_sum"], rel=1e-12)
 
 
 def test_an_even_encoder_starts_where_it_should_end(shipped):
@@ -187,6 +190,7 @@ def test_the_keys_are_stable_and_their_values_numbers(measured):
         for point in ("initial", "best_reflection")
         for of in ("curvature_largest", "curvature_smallest", "negative_curvatures")
     ]
+    assert len(expected) == 55
     assert list(measured) == expected
     assert {type(value) for value in measured.values()} == {float}
     assert np.isfinite(list(measured.values())).all()
@@ -242,6 +246,32 @@ def test_losses_at_the_images_are_those_of_folded_agents(shipped, measured):
         assert measured[f"{name}_sum"] == pytest.approx(total(losses), rel=1e-10)
         ratio = losses["transition"] / measured["base_transition"]
         assert measured[f"{name}_ratio"] == pytest.approx(ratio, rel=1e-9)
+
+
+def test_the_exchanged_image_has_each_room_where_the_other_one_was(shipped, measured):
+    base, heads = embedding_of(shipped, "normal"), doubles(shipped)
+    # Up, down, left and right mean the same in all of the maze: where a room lies is what changes.
+    columns = torch.tensor([column for _, column in maze_cells()])
+    left, right = columns < 4, columns > 4
+    line = base[right].mean(0) - base[left].mean(0)
+    line /= line.norm()
+    along = base @ line
+    first, last = along[left].min(), along[right].max()
+    image = base + (first + last - 2 * along)[:, None] * line  # right for the door alone
+    image[left] = base[left] + (last - along[left].max()) * line
+    image[right] = base[right] + (first - along[right].min()) * line
+    losses = losses_of_embedding(SIMPLE_MAZE, heads, image)
+    transition = losses["transition"].item()
+    assert measured["exchanged_transition"] == pytest.approx(transition, rel=1e-10)
+    assert measured["exchanged_sum"] == pytest.approx(total(losses).item(), rel=1e-10)
+    ratio = transition / measured["base_transition"]
+    assert measured["exchanged_ratio"] == pytest.approx(ratio, rel=1e-9)
+    # The pairs are others: those of states in two rooms. No map of the whole does that.
+    at_base = losses_of_embedding(SIMPLE_MAZE, heads, base)
+    assert losses["random_pairs"] != pytest.approx(at_base["random_pairs"].item(), rel=1e-3)
+    assert losses["consecutive_pairs"] != pytest.approx(
+        at_base["consecutive_pairs"].item(), rel=1e-3
+    )
 
 
 def test_no_reflection_and_no_far_rotation_is_better_than_the_best(shipped, measured):
