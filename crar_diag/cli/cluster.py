@@ -20,10 +20,8 @@ def command(
     paths: Annotated[
         list[Path], typer.Argument(help="Run folders of transfers, or checkpoints of some.")
     ],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Report (HDF5) to make or add to.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all resampling.")] = 0,
+    output: common.ReportOption = None,
+    seed: common.ResamplingSeedOption = 0,
     as_json: common.JsonOption = False,
 ) -> None:
     """Sort transfers by how they ended: kinds of outcome, success and failure, statistics.
@@ -38,21 +36,13 @@ def command(
     files = [path for path in paths if not common.is_folder(path)]
     study = study_transfers(folders, files, seed)
     if output is not None:
-        _write(study, output, seed)
+        common.add_to_report(output, study.groups(), seed)
     if as_json:
         common.print_json(_as_json(study, output))
         return
     _print(study)
     if output is not None:
         typer.echo(f"written to '{output}'")
-
-
-def _write(study: "TransferStudy", output: Path, seed: int) -> None:
-    from crar_diag.report.provenance import provenance
-    from crar_diag.report.store import add_to_report
-
-    made = provenance(command=common.command_line(), seeds=[seed], device="cpu")
-    add_to_report(output, study.groups(), made)
 
 
 def _rows(study: "TransferStudy") -> list[dict[str, Any]]:

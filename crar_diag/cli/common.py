@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -19,6 +19,7 @@ from crar_diag.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
+    import xarray as xr
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
@@ -26,6 +27,10 @@ JsonOption = Annotated[
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu or cuda (cuda:N for one of several).")
 ]
+ReportOption = Annotated[
+    Path | None, typer.Option("-o", "--output", help="Report (HDF5) to make or add to.")
+]
+ResamplingSeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of all resampling.")]
 ThreadsOption = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="CPU threads; all cores by default."),
@@ -82,6 +87,15 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def command_line() -> str:
     """Return this command as it was typed, for the provenance of what it writes."""
     return shlex.join(["crar-diag", *sys.argv[1:]])
+
+
+def add_to_report(output: Path, groups: "Mapping[str, xr.Dataset]", seed: int) -> None:
+    """Add groups to a report, with this command as what made them."""
+    from crar_diag.report import store
+    from crar_diag.report.provenance import provenance
+
+    made = provenance(command=command_line(), seeds=[seed], device="cpu")
+    store.add_to_report(output, groups, made)
 
 
 def duration(seconds: float) -> str:

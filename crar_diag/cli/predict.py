@@ -30,10 +30,8 @@ def command(
     variant: Annotated[
         str, typer.Option("--variant", help="Which variant's transfers count.")
     ] = "original",
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Report (HDF5) to make or add to.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all resampling.")] = 0,
+    output: common.ReportOption = None,
+    seed: common.ResamplingSeedOption = 0,
     as_json: common.JsonOption = False,
 ) -> None:
     """Measure base models before any transfer, and how well that foretells their success.
@@ -67,11 +65,7 @@ def command(
     shas = {file_sha256(file): label for file, label in zip(files, labels, strict=True)}
     found = _foretell(measures, shas, runs, variant, domain, seed)
     if output is not None:
-        from crar_diag.report.provenance import provenance
-        from crar_diag.report.store import add_to_report
-
-        made = provenance(command=common.command_line(), seeds=[seed], device="cpu")
-        add_to_report(output, {"statistics/prediction": found}, made)
+        common.add_to_report(output, {"statistics/prediction": found}, seed)
     _print(found, as_json, output)
 
 

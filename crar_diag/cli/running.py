@@ -1,7 +1,7 @@
-"""How the commands that train run: progress, plans, results."""
+"""How the commands that train run: their options, progress, plans, results."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,52 @@ from crar_diag.errors import InputError
 if TYPE_CHECKING:
     from crar_diag.agent.config import TrainConfig
     from crar_diag.agent.training import Progress, RunResult
+
+OutOption = Annotated[Path, typer.Option("--out", help="Run folder to write.")]
+SeedsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds", help="Half-open ranges and numbers: 0:6, 3, 0,2,5:8.", show_default="0"
+    ),
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="One seed.")]
+PresetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        help="paper (the published protocol) or quick (a short one).",
+        show_default="paper",
+    ),
+]
+UpdatesOption = Annotated[
+    int | None, typer.Option("--updates", min=1, help="Updates of each agent.")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="TOML file with any configuration keys.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key=value for any configuration key; repeatable."),
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would run, and how large; run nothing.")
+]
+TensorboardOption = Annotated[
+    Path | None,
+    typer.Option("--tensorboard", help="Also write TensorBoard logs to this folder, one a run."),
+]
+
+
+def seeds_of(seed: int | None, seeds: str | None) -> str | None:
+    """Return the seeds that either option names.
+
+    Raises:
+        InputError: both are given.
+    """
+    if seed is not None and seeds is not None:
+        raise InputError("--seed and --seeds say the same: give one of them")
+    return seeds if seed is None else str(seed)
 
 
 def run(

@@ -1,12 +1,10 @@
 """`crar-diag train`: base models, all seeds as one population."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crar_diag.cli import common, running
-from crar_diag.errors import InputError
 
 if TYPE_CHECKING:
     from crar_diag.agent.config import TrainConfig
@@ -19,53 +17,25 @@ EXAMPLE = (
 
 
 def command(
-    out: Annotated[Path, typer.Option("--out", help="Run folder to write.")],
+    out: running.OutOption,
     env: Annotated[
         str | None, typer.Option("--env", help="simple-maze or labyrinth.", show_default=False)
     ] = None,
-    seeds: Annotated[
-        str | None,
-        typer.Option(
-            "--seeds", help="Half-open ranges and numbers: 0:6, 3, 0,2,5:8.", show_default="0"
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="One seed.")] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            "--preset",
-            help="paper (the published protocol) or quick (a short one).",
-            show_default="paper",
-        ),
-    ] = None,
-    updates: Annotated[
-        int | None, typer.Option("--updates", min=1, help="Updates of each agent.")
-    ] = None,
+    seeds: running.SeedsOption = None,
+    seed: running.SeedOption = None,
+    preset: running.PresetOption = None,
+    updates: running.UpdatesOption = None,
     domain: Annotated[
         str | None, typer.Option("--domain", help="Visual domain: normal, inverse, ...")
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="RMSprop's rate at the first epoch.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="TOML file with any configuration keys.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="key=value for any configuration key; repeatable."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the folder.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would run, and how large; run nothing.")
-    ] = False,
-    tensorboard: Annotated[
-        Path | None,
-        typer.Option(
-            "--tensorboard", help="Also write TensorBoard logs to this folder, one a run."
-        ),
-    ] = None,
+    config: running.ConfigOption = None,
+    settings: running.SetOption = None,
+    resume: running.ResumeOption = False,
+    dry_run: running.DryRunOption = False,
+    tensorboard: running.TensorboardOption = None,
     device: common.DeviceOption = "auto",
     threads: common.ThreadsOption = None,
     as_json: common.JsonOption = False,
@@ -76,11 +46,9 @@ def command(
     """
     from crar_diag.agent.config_sources import build_config
 
-    if seed is not None and seeds is not None:
-        raise InputError("--seed and --seeds say the same: give one of them")
     chosen: TrainConfig | None = None
     given = {
-        "seeds": str(seed) if seed is not None else seeds,
+        "seeds": running.seeds_of(seed, seeds),
         "updates": updates,
         "domain": domain,
         "optimizer.learning_rate": learning_rate,

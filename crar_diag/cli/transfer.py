@@ -19,7 +19,7 @@ EXAMPLE = (
 
 
 def command(
-    out: Annotated[Path, typer.Option("--out", help="Run folder to write.")],
+    out: running.OutOption,
     bases: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -39,30 +39,16 @@ def command(
         str | None,
         typer.Option("--domain", help="Visual domain to go to.", show_default="inverse"),
     ] = None,
-    seeds: Annotated[
-        str | None,
-        typer.Option(
-            "--seeds", help="Half-open ranges and numbers: 0:22, 3, 0,2,5:8.", show_default="0"
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="One seed.")] = None,
+    seeds: running.SeedsOption = None,
+    seed: running.SeedOption = None,
     learning_rate: Annotated[
         str | None,
         typer.Option(
             "--learning-rate", help="RMSprop's rate at the first epoch; several with commas."
         ),
     ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            "--preset",
-            help="paper (the published protocol) or quick (a short one).",
-            show_default="paper",
-        ),
-    ] = None,
-    updates: Annotated[
-        int | None, typer.Option("--updates", min=1, help="Updates of each encoder.")
-    ] = None,
+    preset: running.PresetOption = None,
+    updates: running.UpdatesOption = None,
     restarts: Annotated[
         int | None,
         typer.Option(
@@ -80,25 +66,11 @@ def command(
             "brings the frozen transition loss down clearly.",
         ),
     ] = False,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="TOML file with any configuration keys.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="key=value for any configuration key; repeatable."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the folder.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would run, and how large; run nothing.")
-    ] = False,
-    tensorboard: Annotated[
-        Path | None,
-        typer.Option(
-            "--tensorboard", help="Also write TensorBoard logs to this folder, one a run."
-        ),
-    ] = None,
+    config: running.ConfigOption = None,
+    settings: running.SetOption = None,
+    resume: running.ResumeOption = False,
+    dry_run: running.DryRunOption = False,
+    tensorboard: running.TensorboardOption = None,
     device: common.DeviceOption = "auto",
     threads: common.ThreadsOption = None,
     as_json: common.JsonOption = False,
@@ -108,12 +80,10 @@ def command(
     All but the encoder is frozen, unless the variant says otherwise. Writes a run folder: run.toml,
     one checkpoint a transfer, history.h5 with the embedding of all states over time.
     """
-    if seed is not None and seeds is not None:
-        raise InputError("--seed and --seeds say the same: give one of them")
     given = {
         "variants": variant,
         "domain": domain,
-        "seeds": str(seed) if seed is not None else seeds,
+        "seeds": running.seeds_of(seed, seeds),
         "learning_rates": learning_rate,
         "updates": updates,
         "restarts": restarts,

@@ -21,7 +21,7 @@ from crar_diag.agent.architecture import (
 from crar_diag.agent.loading import load_agent
 from crar_diag.agent.loss_evaluation import exact_evaluation
 from crar_diag.agent.losses import Forward, LossSettings, transition_loss
-from crar_diag.agent.realignment import candidate_maps, fold, map_losses, propose
+from crar_diag.agent.realignment import candidate_maps, fold, map_losses, propose, start_maps
 from crar_diag.agent.replay import Transitions
 from crar_diag.envs.data import exact_transitions, gather
 from crar_diag.envs.observer import Observer
@@ -382,3 +382,36 @@ def test_wrong_input_is_refused_in_one_sentence():
             propose(SIMPLE_MAZE, agent, data, wrong)
     with pytest.raises(InputError, match="at least 1 transition, found none"):
         propose(SIMPLE_MAZE, agent, data, maps, rows=torch.tensor([], dtype=torch.int64))
+
+
+# Starts
+
+
+def test_starts_are_different_and_orthogonal_the_identity_and_its_negative_first():
+    maps = start_maps(SIMPLE_MAZE, 64)
+    np.testing.assert_array_equal(maps[0], np.eye(2))
+    np.testing.assert_array_equal(maps[1], -np.eye(2))
+    np.testing.assert_allclose(maps @ maps.transpose(0, 2, 1), [np.eye(2)] * 64, atol=1e-12)
+    apart = np.abs(maps[:, None] - maps[None]).max(axis=(2, 3)) + np.eye(64)
+    assert apart.min() > 0.05
+    # The symmetries of a square first, then all of an octagon's.
+    np.testing.assert_array_equal(np.abs(maps[:8]).sum(axis=(1, 2)), 2)
+    assert len(start_maps(SIMPLE_MAZE, 8)) == 8
+    np.testing.assert_array_equal(start_maps(SIMPLE_MAZE, 3), maps[:3])
+    for count, angles in ((8, 4), (16, 8), (32, 16)):
+        known = candidate_maps(SIMPLE_MAZE, angles)
+        gaps = np.abs(maps[:count, None] - known[None]).max(axis=(2, 3)).min(axis=0)
+        assert gaps.max() < 1e-12
+
+
+def test_starts_of_images_are_signed_permutations_of_their_channels():
+    maps = start_maps(LABYRINTH, 50)
+    np.testing.assert_array_equal(maps[0], np.eye(3))
+    np.testing.assert_array_equal(maps[1], -np.eye(3))
+    assert len({m.tobytes() for m in maps + 0.0}) == 48
+    np.testing.assert_array_equal(maps[48:], maps[:2])
+
+
+def test_no_start_at_all_is_refused():
+    with pytest.raises(InputError, match="count"):
+        start_maps(SIMPLE_MAZE, 0)

@@ -197,3 +197,32 @@ def test_delayed_structure_losses_are_restored_as_they_would_be_by_then(delay):
     structure = ("volume", "random_pairs", "consecutive_pairs")
     delayed = {loss: [0.0] * delay + CONFIGURED[loss][delay:] for loss in structure}
     assert found == CONFIGURED | delayed
+
+
+# Restarts
+
+
+def states(agent):
+    return networks.encode(SIMPLE_MAZE, agent, torch.from_numpy(by_hand.maze_pictures()))
+
+
+@pytest.mark.parametrize("variant", AS_THE_BASE)
+def test_restarts_begin_at_a_turned_or_mirrored_base(base, variant):
+    base = {name: p.double() for name, p in base.items()}
+    own = states(base)
+    for restart, wanted in enumerate(
+        [own, -own, own * torch.tensor([-1.0, 1.0]), own * torch.tensor([1.0, -1.0])]
+    ):
+        agent = start(SIMPLE_MAZE, variant, base, 0, torch.float64, restart)
+        torch.testing.assert_close(states(agent), wanted)
+        assert same(encoder_and_rest(agent)[1], encoder_and_rest(base)[1])
+
+
+@pytest.mark.parametrize("variant", ["reset-encoder", "permute-encoder", "scratch"])
+def test_restarts_of_what_is_drawn_anew_are_drawn_again(base, variant):
+    known = None if variant == "scratch" else base
+    drawn = [start(SIMPLE_MAZE, variant, known, 3, torch.float32, k) for k in range(3)]
+    kernels = [agent["encoder.1.weight"] for agent in drawn]
+    assert all(not torch.equal(kernels[a], kernels[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+    assert same(drawn[0], begin(variant, known, 3))
+    assert same(drawn[2], start(SIMPLE_MAZE, variant, known, 3, torch.float32, 2))

@@ -236,7 +236,7 @@ def test_thresholds_decide_the_kind(files):
     assert set(of_checkpoints(files[:4]).kind.values).isdisjoint({"identity", "mirror"})
 
 
-def test_a_transfer_that_diverged_keeps_that_name(tmp_path, lone):
+def test_a_transfer_that_diverged_keeps_that_name(lone):
     found = of_checkpoints([lone(diverged_at=7, updates=7, losses=dict.fromkeys(LOSSES))])
     assert found.kind.values.tolist() == ["diverged"]
     assert found.updates.values.tolist() == [7]

@@ -118,9 +118,7 @@ def test_pieces_may_lie_in_any_direction(seed, matrix):
 def test_the_names_of_the_pieces_do_not_matter():
     base, pieces = rooms_of_two_sizes(0)
     other = np.where(pieces < 0, pieces, 1 - pieces)
-    np.testing.assert_allclose(
-        exchange(base, other), exchange(base, pieces), rtol=0, atol=1e-14
-    )
+    np.testing.assert_allclose(exchange(base, other), exchange(base, pieces), rtol=0, atol=1e-14)
 
 
 def test_the_base_is_left_as_it_was_and_pieces_about_one_point_stay():
