@@ -158,8 +158,8 @@ def save_agent(path: Path, config: TrainConfig, seed: int = 0, **changes: object
 def save_turned(path: Path, matrix: np.ndarray) -> Path:
     """Write a base model from which a transfer to the inverse begins at another's states, mapped.
 
-    Its encoder is the exact solution for the shipped base model of seed 1, with an orthogonal map of
-    the embedding folded in; its dynamics are that base model's.
+    Its encoder is the exact solution for the shipped base model of seed 1, with an orthogonal map
+    of the embedding folded in; its dynamics are that base model's.
     """
     base = load_agent(BASES / "base-seed1.safetensors")
     oracle = variants.start(base.architecture, "oracle", base.parameters, 0, torch.float32)

@@ -1,5 +1,6 @@
 """What a run trains: its members, what trains them, and what becomes of them at the end."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,7 +122,17 @@ def check_numbers(config: TrainConfig) -> None:
         )
     largest = torch.finfo(getattr(torch, config.precision)).max
     for key, value in flatten(config).items():
-        if isinstance(value, float) and value > largest:
-            raise InputError(
-                f"{key} must be at most {largest:.3g} in {config.precision}, found {value}"
-            )
+        for number in _numbers(value):
+            if number > largest:
+                raise InputError(
+                    f"{key} must be at most {largest:.3g} in {config.precision}, found {number}"
+                )
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Yield the floats in a value and in its lists."""
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _numbers(entry)

@@ -4,6 +4,7 @@ Torch is not imported here, so that `--help` and `--dry-run` answer at once.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -122,8 +123,11 @@ class TransferConfig(TrainConfig):
     @field_validator("variants", "learning_rates", "bases")
     @classmethod
     def _different(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        if not values or len(set(map(str, values))) != len(values):
-            raise ValueError("at least one, each given once")
+        names = [value.path if isinstance(value, BaseFile) else str(value) for value in values]
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice or not names:
+            which = f" ('{twice[0]}' is not)" if twice else ""
+            raise ValueError(f"at least one, each given once{which}")
         return values
 
     @field_validator("trainable")

@@ -14,7 +14,6 @@ import xarray as xr
 
 from crar_diag.agent.transfer_config import NOT_TRAINED_AS_THE_OTHERS
 from crar_diag.embedding.clustering import Groups, find_groups, name_groups
-from crar_diag.embedding.kinds import Thresholds
 
 # Below these, distances and losses are equal for what is asked here; a logarithm needs a floor.
 _LEAST_DISTANCE = 1e-3
@@ -61,21 +60,19 @@ class Judged:
     judgements: tuple[Judgement, ...]
 
 
-def judge(finals: xr.Dataset, thresholds: Thresholds | None = None) -> Judged:
+def judge(finals: xr.Dataset) -> Judged:
     """Group transfers by how they ended, frozen and unfrozen ones and environments apart.
 
     With several groups the best one are the successes: the group with the smallest median distance
-    to the base (frozen) or transition loss (unfrozen). With one group there is nothing to tell
-    apart: all of its transfers are successes if the median one has its base's embedding (frozen),
-    and none of them is judged a failure by its dynamics' freedom alone (unfrozen). Transfers that
-    diverged are failures; points of reference, which were told the embedding, are not grouped but
-    judged by their kind.
+    to the base (frozen) or transition loss (unfrozen). With one group, or too few transfers to
+    find any, nothing is to be told apart: then the kind `identity` is a success (frozen), and none
+    is judged a failure by its dynamics' freedom alone (unfrozen). Transfers that diverged are
+    failures; points of reference, which were told the embedding, are not grouped but judged by
+    their kind.
 
     Args:
         finals: how the transfers ended (`finals`), `[T]`.
-        thresholds: of the kinds; decides whether a single group is one of successes.
     """
-    limits = thresholds or Thresholds()
     variant = finals.variant.values.astype(str)
     reference = np.isin(variant, NOT_TRAINED_AS_THE_OTHERS)
     group = np.full(len(variant), -1)
@@ -89,7 +86,7 @@ def judge(finals: xr.Dataset, thresholds: Thresholds | None = None) -> Judged:
                 & ~reference
             )
             if len(rows):
-                found, labels, won = _judge(finals.isel(transfer=rows), unfrozen, limits)
+                found, labels, won = _judge(finals.isel(transfer=rows), unfrozen)
                 judgements.append(found)
                 group[rows], success[rows] = labels, won
     return Judged(group, success, tuple(judgements))
@@ -106,9 +103,7 @@ def _features(finals: xr.Dataset, unfrozen: bool) -> tuple[tuple[str, ...], np.n
     return tuple(columns), np.stack(list(columns.values()), axis=1)
 
 
-def _judge(
-    finals: xr.Dataset, unfrozen: bool, limits: Thresholds
-) -> tuple[Judgement, np.ndarray, np.ndarray]:
+def _judge(finals: xr.Dataset, unfrozen: bool) -> tuple[Judgement, np.ndarray, np.ndarray]:
     """Judge one set; return what was found, the groups and the successes, `[n]`."""
     measures, values = _features(finals, unfrozen)
     environment = str(finals.environment.values[0])
@@ -136,12 +131,10 @@ def _judge(
         won[finite] = True
         reason = f"one group: {groups.reason}; nothing tells a failure from a success"
     else:
-        residual = float(np.median(finals.identity_residual.values[finite]))
-        won[finite] = residual <= limits.fit
-        verdict = "all have" if residual <= limits.fit else "none has"
+        won[finite] = finals.kind.values.astype(str)[finite] == "identity"
         reason = (
-            f"one group: {groups.reason}; {verdict} its base's embedding "
-            f"(median residual {residual:.2f}, at most {limits.fit} fits)"
+            f"one group: {groups.reason}; each is judged by its kind, and "
+            f"{int(won.sum())} of {len(won)} have their base's embedding"
         )
     found = Judgement(
         environment,

@@ -123,7 +123,7 @@ def study_transfers(
         raise InputError("expected a run of transfers or checkpoints of some, got none")
     together = xr.concat(parts, "transfer") if len(parts) > 1 else parts[0]
     together = _one_name_a_base(together)
-    judged = judge(together, thresholds)
+    judged = judge(together)
     return TransferStudy(runs, together, judged, statistics_of(together, judged.success, seed))
 
 

@@ -6,9 +6,9 @@ work at once, while a fresh process would spend its first seconds importing.
     python -m tests.agent.killing FOLDER
 
 For each of the two functions below that is wanted, FOLDER has a folder of that name with a
-`config.toml`, and gets the runs `peaceful` and `killed` beside it. Prints one JSON object: by the function's name how many
-updates were saved after each kill and how many the history told of, and the memory that this
-process took.
+`config.toml`, and gets the runs `peaceful` and `killed` beside it. Prints one JSON object: by the
+function's name how many updates were saved after each kill and how many the history told of, and
+the memory that this process took.
 """
 
 import json

@@ -29,7 +29,10 @@ def teachers(count, architecture=SIMPLE_MAZE, dtype=torch.float64):
     )
 
 
-def setup(rules=(MemberRule(1e-3, 1.0, trainable=ENCODER),), **options):
+ONE = (MemberRule(1e-3, trainable=ENCODER),)
+
+
+def setup(rules=ONE, **options):
     """A population in the inverse domain, whose rule the caller may change, and its teachers."""
     options = {"domains": ["inverse"] * len(rules), **options}
     population, replay = make(rules, **options)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from crar_diag.agent import checkpoint, forecast, networks, probes, training
+from crar_diag.agent import checkpoint, forecast, networks, probes, task, training
 from crar_diag.agent.architecture import SIMPLE_MAZE, architecture_for
 from crar_diag.agent.assembly import (
     build,
@@ -156,6 +156,7 @@ def test_the_engine_is_the_fused_one_where_it_applies():
             f"at most {MAX_EPOCHS} epochs, found {MAX_EPOCHS + 1}$",
         ),
         (maze_config("0", 9, "optimizer.learning_rate=1e39"), r"^optimizer.learning_rate must be"),
+        (maze_config("0", 9, "loss_weights.q=[[0, 1.0], [1, 1e39]]"), r"^loss_weights.q must be"),
     ],
 )
 def test_what_would_fail_on_the_way_is_refused_before_anything_is_written(tmp_path, config, match):
@@ -546,7 +547,7 @@ def seed_1_diverges(monkeypatch):
         )
         return population, replay
 
-    monkeypatch.setattr(training, "build", build_it)
+    monkeypatch.setattr(task, "build", build_it)
 
 
 def test_a_member_that_diverges_disturbs_no_other(maze_run, tmp_path, seed_1_diverges):

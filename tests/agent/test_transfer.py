@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 
 from crar_diag.agent import checkpoint, forecast, networks, probes
-from crar_diag.agent.architecture import SIMPLE_MAZE, Conv, Dense
+from crar_diag.agent.architecture import SIMPLE_MAZE, Dense
 from crar_diag.agent.config import COMPONENTS, LOSSES
 from crar_diag.agent.config_sources import to_toml
 from crar_diag.agent.divided import DividedEngine
@@ -260,9 +260,7 @@ def test_an_embedding_is_that_of_the_31_inverse_pictures_over_time(many):
     members = zip(embedding.member.values, embedding.values, strict=True)
     for name, own in members:
         agent = load_agent(many / f"{name}.safetensors")
-        np.testing.assert_allclose(
-            own[-1], by_hand.encode(agent.parameters, pictures), atol=2e-5
-        )
+        np.testing.assert_allclose(own[-1], by_hand.encode(agent.parameters, pictures), atol=2e-5)
         variant = variant_of(agent)
         base = load_agent(agent.metadata.base).parameters if agent.metadata.base else None
         began = start(SIMPLE_MAZE, variant, base, agent.metadata.seed, torch.float32)
@@ -274,7 +272,11 @@ def test_an_embedding_is_that_of_the_31_inverse_pictures_over_time(many):
 def test_losses_over_time_end_at_the_checkpoints(many):
     evaluation = read_history(many / "history.h5")["evaluation"]
     observer = Observer("simple-maze", "symbolic", "inverse")
-    for name in ("original-base-seed1-lr0.001-seed5", "oracle-base-seed2", "scratch-lr0.0005-seed5"):
+    for name in (
+        "original-base-seed1-lr0.001-seed5",
+        "oracle-base-seed2",
+        "scratch-lr0.0005-seed5",
+    ):
         agent = load_agent(many / f"{name}.safetensors")
         stacked = networks.stack([agent.parameters])
         exact = exact_evaluation(SIMPLE_MAZE, stacked, observer, LossSettings())
@@ -314,9 +316,9 @@ def test_each_restart_has_batches_of_its_own_and_the_first_the_transfers():
         )
         found = networks.member(task.population.agents(), m)
         assert equal_components(found, began) == set(COMPONENTS)
-        assert torch.equal(
-            task.population.parameters[m], task.population.parameters[first]
-        ) == (transfer.restart == 0)
+        assert torch.equal(task.population.parameters[m], task.population.parameters[first]) == (
+            transfer.restart == 0
+        )
     counts = {v: [t.variant for t in task.transfers].count(v) for v in config.variants}
     assert counts == {"original": 6, "reset-encoder": 6, "paired": 2, "oracle": 1}
 
@@ -369,10 +371,10 @@ def test_of_restarts_the_one_with_the_smallest_transition_loss_is_kept(tmp_path)
 # Interrupted, killed, resumed
 
 
-def mixed_config(turned: Path, *settings: str, **options):
+def mixed_config(*bases: Path, settings: tuple[str, ...] = (), **options):
     """Members of every engine, restarts, and one that is realigned after its first epoch."""
     options = {"variants": "original,scratch,paired,oracle", "learning_rates": "1e-6", **options}
-    return transfer_config([turned, TWO[0]], "restarts=2", "realign.every=1", *settings, **options)
+    return transfer_config(bases, "restarts=2", "realign.every=1", *settings, **options)
 
 
 def realigned(folder: Path) -> dict[str, list[int]]:
@@ -389,7 +391,8 @@ def realigned(folder: Path) -> dict[str, list[int]]:
 
 @pytest.mark.parametrize("engine", ["auto", "reference"])
 def test_stopped_at_random_moments_a_run_ends_as_if_nothing_had_happened(tmp_path, turned, engine):
-    config = mixed_config(turned, f"engine={engine}", updates=20 if engine == "auto" else 11)
+    updates = 20 if engine == "auto" else 11
+    config = mixed_config(turned, TWO[0], settings=(f"engine={engine}",), updates=updates)
     train(config, tmp_path / "whole")
     rng = random.Random(3)
     assert go_on_until_done(config, tmp_path / "cut", lambda: rng.random() < 0.5) >= 3
@@ -512,9 +515,7 @@ def test_an_encoder_that_sees_the_embedding_mapped_is_repaired_at_its_first_epoc
         assert own.sel(time=slice(10, None)).values == pytest.approx([good] * 2, rel=0.05)
         for time in embedding.time.values:
             expected = states @ matrix.T if time < 10 else states
-            np.testing.assert_allclose(
-                embedding.sel(member=member, time=time), expected, atol=2e-3
-            )
+            np.testing.assert_allclose(embedding.sel(member=member, time=time), expected, atol=2e-3)
         np.testing.assert_array_equal(maps.sel(member=member, time=10), matrix.T)
         assert np.isnan(maps.sel(member=member, time=maps.time != 10)).all()
         agent = load_agent(tmp_path / "run" / f"{member}.safetensors")
@@ -531,7 +532,9 @@ def test_maps_are_tried_as_often_as_is_asked_for(tmp_path, turned):
 
 
 def test_a_map_must_bring_the_loss_down_by_the_factor(tmp_path, turned):
-    strict = transfer_config([turned], "realign.every=1", "realign.factor=1e-4", learning_rates=1e-7)
+    strict = transfer_config(
+        [turned], "realign.every=1", "realign.factor=1e-4", learning_rates=1e-7
+    )
     train(strict, tmp_path / "run")
     assert realigned(tmp_path / "run") == {}
     assert "realignment" in read_history(tmp_path / "run" / "history.h5")["embedding"]
@@ -685,7 +688,6 @@ def test_an_embedding_that_cannot_be_realigned_is_refused_before_it_is_trained(t
     with pytest.raises(InputError, match="to end in a linear layer"):
         train(transfer_config([base], "realign.every=1"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    assert not any(isinstance(layer, Conv) for layer in layers.encoder)
 
 
 # What a run would take

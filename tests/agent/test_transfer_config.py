@@ -204,13 +204,17 @@ def test_what_the_bases_decide_cannot_be_chosen(key, tmp_path):
     ("keys", "options", "sentence"),
     [
         ([], {"variants": "orignal"}, r"^--variant .* 'orignal' \(did you mean 'original'\?\)$"),
-        ([], {"variants": "original,original"}, r"^--variant must be .* each given once, found"),
+        (
+            [],
+            {"variants": "original,paired,original"},
+            r"^--variant must be at least one, each given once \('original' is not\), found",
+        ),
         ([], {"variants": ""}, r"^--variant has the unknown value ''"),
         ([], {"variants": 3.0}, r"^--variant has the unknown value 3.0"),
         (["variants=[]"], {}, r"^--set variants must be at least one, each given once, found \["),
         ([], {"learning_rates": "fast"}, r"^--learning-rate must be .* number, found 'fast'$"),
         ([], {"learning_rates": "1e-4,-1e-4"}, r"^--learning-rate must be greater than 0"),
-        ([], {"learning_rates": "1e-4,0.0001"}, r"^--learning-rate must be .* each given once"),
+        ([], {"learning_rates": "1e-4,0.0001"}, r"^--learning-rate must be .* \('0.0001' is not\)"),
         ([], {"learning_rates": "nan"}, r"^--learning-rate must be "),
         ([], {"learning_rates": "inf"}, r"^--learning-rate must be "),
         ([], {"learning_rates": ""}, r"^--learning-rate must be "),
@@ -234,8 +238,9 @@ def test_a_wrong_value_is_one_sentence_that_names_the_option(keys, options, sent
 
 
 def test_a_base_given_twice_is_refused():
-    with pytest.raises(InputError, match=r"^BASE... must be at least one, each given once, found"):
-        build_transfer_config(files("a")[:1] * 2, TASK)
+    sentence = r"^BASE\.\.\. must be at least one, each given once \('b' is not\), found"
+    with pytest.raises(InputError, match=sentence):
+        build_transfer_config([*files("a", "b"), files("a", "b")[1]], TASK)
     with pytest.raises(InputError, match=r"^BASE... must be at least one, each given once, found"):
         build_transfer_config([], TASK)
 

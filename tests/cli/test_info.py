@@ -135,7 +135,7 @@ def test_wrong_files_are_one_sentence(cli, files, as_json):
     cases = [
         *BAD_FILES,
         ("mine", r"^'mine' is not a run folder: expected a folder with a run.toml$"),
-        ("missing/history.h5", r"history.h5' is not one of crar-diag's"),
+        ("missing/history.h5", r"^report 'missing/history.h5' is an HDF5 file of another origin"),
         ("begun/resume.safetensors", r"resume.safetensors' is not one of crar-diag's"),
     ]
     before = snapshot(files)

@@ -46,7 +46,7 @@ def helped():
 
 
 def test_there_are_these_commands():
-    assert COMMANDS == ["train", "evaluate", "info"]
+    assert COMMANDS == ["train", "transfer", "cluster", "predict", "evaluate", "info"]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

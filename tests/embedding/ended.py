@@ -85,9 +85,8 @@ def followed(
     transfers, names = config.transfers(), config.base_labels()
     kinds = np.array(kinds)
     rng = np.random.default_rng(0)
-    numbers = (
-        "distance identity_residual residual margin reflected angle axis spread displacement"
-    ).split()
+    numbers = ["distance", "identity_residual", "residual", "margin", "reflected", "angle", "axis"]
+    numbers += ["spread", "displacement"]
     several = config.restarts > 1
     given = {
         "path": Path(path),

@@ -23,7 +23,8 @@ from tests.embedding.ended import followed
 from tests.runs import BASES, HELD_OUT, labyrinth_config, save_agent, trained, transfer_config
 
 VARIANTS = "original,finetune,scratch,oracle,paired"
-NUMBERS = "distance identity_residual residual margin reflected angle axis spread".split()
+NUMBERS = ["distance", "identity_residual", "residual", "margin"]
+NUMBERS += ["reflected", "angle", "axis", "spread"]
 
 
 @pytest.fixture(scope="module")

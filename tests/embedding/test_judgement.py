@@ -5,7 +5,6 @@ import pytest
 import xarray as xr
 
 from crar_diag.embedding.judgement import judge
-from crar_diag.embedding.kinds import Thresholds
 from tests.embedding.ended import ended
 
 N = 15
@@ -76,7 +75,7 @@ def test_one_group_near_the_base_are_all_successes():
     (found,) = judged.judgements
     assert found.sizes == (N,)
     assert found.reason.endswith(
-        "; all have its base's embedding (median residual 0.05, at most 0.25 fits)"
+        f"; each is judged by its kind, and {N} of {N} have their base's embedding"
     )
 
 
@@ -85,21 +84,21 @@ def test_one_group_far_from_the_base_are_all_failures():
     assert not judged.success.any()
     assert (judged.group == 0).all()
     assert judged.judgements[0].reason.startswith("one group: ")
-    assert "; none has its base's embedding (median residual 1.90" in judged.judgements[0].reason
+    assert f"and 0 of {N} have their base's embedding" in judged.judgements[0].reason
 
 
-def test_of_one_group_the_median_decides_by_what_fits():
-    residual = np.linspace(0.2, 0.28, N)  # median 0.24
-    assert judge(near(identity_residual=residual)).success.all()
-    assert not judge(near(identity_residual=residual), Thresholds(fit=0.23)).success.any()
-    assert not judge(near(identity_residual=residual + 0.02)).success.any()
+def test_of_one_group_each_is_judged_by_its_own_kind():
+    kinds = np.array(["identity", "other", "swap"] * (N // 3), dtype=object)
+    judged = judge(near(kind=kinds))
+    assert judged.judgements[0].sizes == (N,)
+    np.testing.assert_array_equal(judged.success, kinds == "identity")
 
 
 def test_a_few_transfers_are_not_split():
     few = together(near().isel(transfer=slice(2)), far().isel(transfer=slice(5)))
     judged = judge(few)
     assert "7 runs are too few" in judged.judgements[0].reason
-    assert not judged.success.any()  # five of the seven are far
+    assert judged.success.tolist() == [True] * 2 + [False] * 5  # by their kinds
 
 
 # Dynamics that train along

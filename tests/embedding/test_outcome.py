@@ -34,7 +34,6 @@ from tests.runs import (
     labyrinth_config,
     maze_config,
     save_agent,
-    save_turned,
     trained,
     transfer_config,
 )
@@ -54,7 +53,7 @@ def mirror(degrees: float) -> np.ndarray:
 
 
 # By the seed of the transfer: the map of its base's embedding with which it begins.
-MAPS = {0: turn(0), 1: turn(180), 2: turn(90), 3: mirror(0), 4: mirror(60), 5: 0.01 * turn(20)}
+MAPS = {0: turn(0), 1: turn(180), 2: turn(90), 3: mirror(90), 4: mirror(60), 5: 0.01 * turn(20)}
 WHAT = {0: "identity", 1: "swap", 2: "rotation", 3: "mirror", 4: "mirror", 5: "collapsed"}
 
 
@@ -176,17 +175,18 @@ def test_thresholds_reach_the_kinds(run):
     assert set(loose.kinds[own].ravel()) == {"collapsed"}
 
 
-def test_an_embedding_that_is_realigned_turns_into_its_bases(tmp_path):
-    base = save_turned(tmp_path / "turned.safetensors", turn(180))
-    settings = ["realign.every=1"]
-    config = transfer_config([base], *settings, learning_rates="1e-8", updates=30)
+def test_a_swap_that_is_realigned_becomes_the_identity_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer, "start", mapped_start)
+    config = transfer_config(
+        [BASE], "realign.every=1", seeds="0:2", learning_rates="1e-9", updates=30
+    )
     found = read_outcomes(trained(config, tmp_path / "run"))
-    # The base itself sees the normal pictures wrongly: it is made to be put into the inverse.
     assert found.times.tolist() == [0, 1, 2, 5, 10, 20, 30]
-    assert found.realigned.tolist() == [[0, 0, 0, 0, 1, 1, 1]]
-    jump = found.numbers["displacement"][0]
-    np.testing.assert_allclose(jump[1:], [0, 0, 0, jump[4], 0, 0], atol=1e-3)
-    assert jump[4] > 0.5
+    assert found.kinds.tolist() == [["identity"] * 7, ["swap"] * 4 + ["identity"] * 3]
+    assert found.realigned.tolist() == [[0] * 7, [0] * 4 + [1] * 3]
+    # At once it moves from x to -x: by twice its own size.
+    moves = [0, 0, 0, 2, 0, 0]
+    np.testing.assert_allclose(found.numbers["displacement"][1, 1:], moves, atol=1e-3)
 
 
 # Restarts

@@ -140,7 +140,7 @@ def test_more_bases_are_compared_by_permutation_and_one_not_at_all():
 
 
 def test_variances_are_those_of_a_two_way_analysis():
-    table = np.random.default_rng(0).normal(size=(3, 4)) + [[0], [2], [5]]
+    table = np.random.default_rng(0).normal(np.array([[0], [2], [5]]), 1, (3, 4))
     finals = ended(
         base=np.repeat(["a", "b", "c"], 4),
         seed=[*range(4)] * 3,
