@@ -136,6 +136,16 @@ def _as_json(study: "TransferStudy", output: Path | None) -> dict[str, Any]:
         "judgements": judgements,
         "conditions": _summaries(study),
         "bases": _rows(study),
+        "restarts": {
+            run: {
+                str(base): {
+                    name: found[name].sel(base=base).values.tolist()
+                    for name in ("rate", "low", "high", "alone")
+                }
+                for base in found.base.values
+            }
+            for run, found in study.restarts.items()
+        },
         "transfers": transfers,
         "report": None if output is None else str(output),
     }
@@ -184,6 +194,21 @@ def _print(study: "TransferStudy") -> None:
             for one in _summaries(study)
         ],
     )
+    for run, found in study.restarts.items():
+        typer.echo(
+            f"\n{run}: success of the best of K restarts by transition loss, and of each alone"
+        )
+        common.print_table(
+            ["base", *(f"K = {k}" for k in found.restarts.values), "each alone"],
+            [
+                [
+                    str(base),
+                    *(f"{rate:.2f}" for rate in found.rate.sel(base=base).values),
+                    ", ".join(f"{rate:.2f}" for rate in found.alone.sel(base=base).values),
+                ]
+                for base in found.base.values
+            ],
+        )
 
 
 def _interval(ends: list[float]) -> str:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from crar_diag.embedding.judgement import Judged, judge
 from crar_diag.embedding.kinds import Thresholds
 from crar_diag.embedding.outcome import TransferOutcomes, read_outcomes
 from crar_diag.errors import InputError
+from crar_diag.report.restarts import counts, restarts_of
 from crar_diag.report.transfer_statistics import (
     conditions,
     kinds_over_time,
@@ -45,7 +47,17 @@ class TransferStudy:
         for label, run in zip(_labels(self.runs), self.runs, strict=True):
             found[f"embedding/{label}"] = trajectories(run)
             found[f"embedding/{label}/kinds"] = kinds_over_time(run)
+        found |= {f"embedding/{label}/restarts": data for label, data in self.restarts.items()}
         return found
+
+    @cached_property
+    def restarts(self) -> dict[str, xr.Dataset]:
+        """What restarts are worth, by the name of each run that has them."""
+        return {
+            label: restarts_of(run)
+            for label, run in zip(_labels(self.runs), self.runs, strict=True)
+            if run.config.restarts > 1 and counts(run).any()
+        }
 
     def _outcome(self) -> xr.Dataset:
         about = {
