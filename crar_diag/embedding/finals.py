@@ -96,8 +96,10 @@ def of_checkpoints(paths: Sequence[str | Path], thresholds: Thresholds | None = 
         thresholds: where one kind of outcome ends and the next begins.
 
     Raises:
-        InputError: a file is not a transfer's, or its base is missing or changed.
+        InputError: no file is given, one is not a transfer's, or its base is missing or changed.
     """
+    if not paths:
+        raise InputError("expected at least one checkpoint of a transfer, got none")
     names: list[str] = []
     losses: list[list[float]] = []
     rows: list[dict[str, Any]] = []

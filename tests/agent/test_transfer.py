@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,11 @@ def turned(tmp_path_factory) -> Path:
     return save_turned(tmp_path_factory.mktemp("base") / "turned.safetensors", HALF_A_TURN)
 
 
+@cache
+def base_of(path: str | None) -> dict[str, torch.Tensor] | None:
+    return None if path is None else load_agent(path).parameters
+
+
 def variant_of(agent) -> str:
     (variant,) = agent.metadata.configuration["variants"]
     return variant
@@ -98,7 +104,7 @@ def test_what_is_frozen_is_the_bases_bit_for_bit_and_all_else_has_moved(many):
     assert {variant_of(agent) for agent in agents} == set(VARIANTS)
     for agent in agents:
         variant, own = variant_of(agent), agent.metadata
-        base = load_agent(own.base).parameters if own.base else None
+        base = base_of(own.base)
         began = start(SIMPLE_MAZE, variant, base, own.seed, torch.float32)
         still = equal_components(agent.parameters, began)
         if variant == "oracle":
@@ -262,7 +268,7 @@ def test_an_embedding_is_that_of_the_31_inverse_pictures_over_time(many):
         agent = load_agent(many / f"{name}.safetensors")
         np.testing.assert_allclose(own[-1], by_hand.encode(agent.parameters, pictures), atol=2e-5)
         variant = variant_of(agent)
-        base = load_agent(agent.metadata.base).parameters if agent.metadata.base else None
+        base = base_of(agent.metadata.base)
         began = start(SIMPLE_MAZE, variant, base, agent.metadata.seed, torch.float32)
         np.testing.assert_allclose(own[0], by_hand.encode(began, pictures), atol=2e-5)
         moved = (own[1:] != own[0]).any(axis=(1, 2))
@@ -392,10 +398,10 @@ def realigned(folder: Path) -> dict[str, list[int]]:
 @pytest.mark.parametrize("engine", ["auto", "reference"])
 def test_stopped_at_random_moments_a_run_ends_as_if_nothing_had_happened(tmp_path, turned, engine):
     updates = 20 if engine == "auto" else 11
-    config = mixed_config(turned, TWO[0], settings=(f"engine={engine}",), updates=updates)
+    config = mixed_config(turned, settings=(f"engine={engine}",), updates=updates)
     train(config, tmp_path / "whole")
     rng = random.Random(3)
-    assert go_on_until_done(config, tmp_path / "cut", lambda: rng.random() < 0.5) >= 3
+    assert go_on_until_done(config, tmp_path / "cut", lambda: rng.random() < 0.4) >= 3
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
     # The second restart begins turned once more, where it should be.
     assert realigned(tmp_path / "cut") == {"original-turned-lr1e-06-seed0-restart0": [10]}
@@ -704,6 +710,15 @@ def test_a_plan_counts_members_and_updates(monkeypatch):
     assert found["seconds"] == pytest.approx(members * 20 / found["rate"])
     more = plan(MANY.model_copy(update={"restarts": 3}), threads=1)
     assert more["members"] == 3 * (6 * 2 * 2 * 2 + 2) + 2 * 2 * 2 + 2
+
+
+def test_a_plan_has_one_file_a_transfer_however_many_restarts(monkeypatch):
+    monkeypatch.setattr(forecast, "_MEASURE_SECONDS", 0.01)
+    once, twice = (
+        plan(transfer_config(TWO, f"restarts={restarts}"))["disk_bytes"] for restarts in (1, 2)
+    )
+    expected = 2 * 4 * SIMPLE_MAZE.parameter_count()
+    assert 2 * once - twice == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_plan_has_room_for_what_a_run_takes(tmp_path, monkeypatch):

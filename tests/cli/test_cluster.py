@@ -60,8 +60,11 @@ def test_a_run_as_json(cli, run, study):
     answer = cli("cluster", run, "--json")
     assert (answer.code, answer.err) == (0, "")
     found = answer.json
-    assert list(found) == ["judgements", "conditions", "bases", "transfers", "report"]
+    assert list(found) == [
+        "judgements", "conditions", "bases", "restarts", "transfers", "report",
+    ]  # fmt: skip
     assert found["report"] is None
+    assert found["restarts"] == {}
     assert found["transfers"] == [
         {
             "transfer": name,
@@ -178,6 +181,25 @@ def test_what_has_no_base_or_no_number_is_a_dash(cli, tmp_path, bases):
     assert judged["sizes"] == [3]
 
 
+def test_what_restarts_are_worth(cli, other):
+    """The first begins at the base's embedding, the second at that turned by half a circle."""
+    found = cli("cluster", other, "--json").json
+    even = found["restarts"]["restarted"]["even0"]
+    assert even["alone"] == [1, 0]
+    assert even["rate"][0] == 1
+    kept = {one["kind"] for one in found["transfers"] if "even0" in one["transfer"]}
+    assert kept == ({"identity"} if even["rate"][1] else {"swap"})
+    assert list(found["restarts"]["restarted"]) == ["all", "base-seed3", "even0"]
+    assert found["restarts"]["restarted"]["base-seed3"]["alone"] == [0, 0]
+    assert found["restarts"]["restarted"]["all"]["alone"] == [0.5, 0]
+    header, *rows = cli("cluster", other).out.split("\n\n")[-1].splitlines()
+    assert header.startswith("restarted: success of the best of K restarts by transition loss")
+    rows = [re.split(r" {2,}", line) for line in rows]
+    assert rows[0] == ["base", "K = 1", "K = 2", "each alone"]
+    assert rows[1] == ["all", "0.50", f"{even['rate'][1] / 2:.2f}", "0.50, 0.00"]
+    assert rows[3] == ["even0", "1.00", f"{even['rate'][1]:.2f}", "1.00, 0.00"]
+
+
 # What it writes
 
 
@@ -230,13 +252,13 @@ def test_several_runs_are_judged_together(cli, run, other, tmp_path):
     assert outcome.run.values.tolist() == [str(run)] * 24 + [str(other)] * 6
     assert outcome.restarts.values.tolist() == [1] * 24 + [2] * 6
     assert {"embedding/mixed", "embedding/restarted"} < report_groups(path).keys()
-    # Two bases of the first run are those of the second.
+    # The bases of the second run are two of the first's.
     kept = [row for row in found["bases"] if row["condition"].endswith("best of 2")]
     assert [(row["base"], row["runs"]) for row in kept] == [("base-seed3", 3), ("even0", 3)]
-    assert found["bases"][:8] == [
-        {**row, "successes": new["successes"], "rate": new["rate"], "interval": new["interval"]}
-        for row, new in zip(alone, found["bases"], strict=False)
-    ]
+    alone = cli("cluster", run, "--json").json["bases"]
+    for row, expected in zip(found["bases"][:8], alone, strict=True):
+        for key in ("condition", "base", "runs", "kinds"):
+            assert row[key] == expected[key]
 
 
 def test_checkpoints_are_judged_as_their_run(cli, run, files, tmp_path):

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import math
 import re
@@ -27,12 +28,25 @@ from tests.runs import (
 SMALL = ["--preset", "quick", *sets(TRANSFER["simple-maze"])]
 
 
-@pytest.fixture
-def bases(tmp_path, maze_run, monkeypatch) -> Path:
-    """A working folder with base models that will do and others that will not."""
-    folder = tmp_path / "work"
+@pytest.fixture(scope="module")
+def bases_made(tmp_path_factory, maze_run) -> Path:
+    """A folder with base models that will do and others that will not. Not to be written."""
+    folder = tmp_path_factory.mktemp("bases") / "work"
     folder.mkdir()
+    with contextlib.chdir(folder):
+        make_bases(maze_run)
+    return folder
+
+
+@pytest.fixture
+def bases(bases_made, tmp_path, monkeypatch) -> Path:
+    """A copy of that folder, also the working directory."""
+    folder = Path(shutil.copytree(bases_made, tmp_path / "work"))
     monkeypatch.chdir(folder)
+    return folder
+
+
+def make_bases(maze_run: Path) -> None:
     shutil.copytree(maze_run, "base")
     good = Path("base/base-seed0.safetensors")
     shutil.copytree(maze_run, "half")
@@ -47,7 +61,6 @@ def bases(tmp_path, maze_run, monkeypatch) -> Path:
     Path("own.toml").write_text("delay = 2\nvariants = ['finetune', 'original']\n")
     Path("domain.toml").write_text("domain = 'invrse'\n")
     Path("other.toml").write_text("environment = 'labyrinth'\n")
-    return folder
 
 
 def run_of(folder: Path, cli, *arguments: object):
@@ -256,12 +269,15 @@ GOOD = "base/base-seed0.safetensors"
     ],
 )
 @pytest.mark.parametrize("extra", [[], ["--json", "--dry-run"]], ids=["plain", "dry"])
-def test_wrong_input_is_one_sentence_and_nothing_is_written(cli, bases, arguments, sentence, extra):
-    before = snapshot(bases)
+def test_wrong_input_is_one_sentence_and_nothing_is_written(
+    cli, bases_made, monkeypatch, arguments, sentence, extra
+):
+    monkeypatch.chdir(bases_made)
+    before = snapshot(bases_made)
     answer = cli("transfer", "--out", "new/run", *arguments, *extra)
     assert answer.code == 2
     assert re.search(sentence, answer.sentence), answer.sentence
-    assert snapshot(bases) == before
+    assert snapshot(bases_made) == before
 
 
 @pytest.mark.parametrize(
