@@ -26,6 +26,9 @@ from crar_diag.agent.variants import member_rule, start
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError
 
+# Transitions on which maps are tried where pictures are many: more take seconds a member.
+_ROWS = 512
+
 _TRANSITION = LOSSES.index("transition")
 
 
@@ -151,12 +154,21 @@ class TransferTask(Task):
                 self.replay.members[m],
                 self._maps,
                 factor=self.config.realign.factor,
+                rows=self._some_rows(m),
             )
             if found is not None:
                 folded = realignment.fold(self.population.architecture, agent, found.map)
                 for name, p in folded.items():
                     names[name][m] = p
                 history.realignment[m, position] = found.map
+
+    def _some_rows(self, member: int) -> torch.Tensor | None:
+        """Return on which transitions a member's maps are tried; None for all of few pictures."""
+        if self.replay.members[member].table is not None:
+            return None
+        batches = -(-_ROWS // self.config.batch_size)
+        drawn = self.replay.draws(member, self.population.updates, batches)
+        return torch.from_numpy(drawn.ravel())
 
     def kept(self, losses: np.ndarray) -> dict[Any, int]:
         """Return each transfer's restart with the smallest transition loss."""

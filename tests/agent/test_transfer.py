@@ -15,7 +15,7 @@ import pytest
 import torch
 import xarray as xr
 
-from crar_diag.agent import checkpoint, forecast, networks, probes
+from crar_diag.agent import checkpoint, forecast, networks, probes, realignment, replay
 from crar_diag.agent.architecture import SIMPLE_MAZE, Dense
 from crar_diag.agent.config import COMPONENTS, LOSSES
 from crar_diag.agent.config_sources import to_toml
@@ -581,6 +581,24 @@ def test_a_member_that_diverged_is_left_alone(tmp_path, turned):
 def labyrinth_base(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("labyrinth") / "base.safetensors"
     return save_agent(path, labyrinth_config("3"), 3)
+
+
+def test_of_many_pictures_maps_are_tried_on_some_transitions_of_the_members_own(
+    monkeypatch, labyrinth_base
+):
+    config = transfer_config([labyrinth_base], "realign.every=1", seeds="0,1")
+    assert TransferTask(config, CPU)._some_rows(0) is None  # few pictures: on all
+    monkeypatch.setattr(replay, "TABLE_LIMIT", 10)
+    task = TransferTask(config, CPU)
+    rows = [task._some_rows(m) for m in (0, 1)]
+    for m, seed in enumerate((0, 1)):
+        assert rows[m].tolist() == batch_draws(seed, 0, 128, 4, 50).ravel().tolist()
+    asked = []
+    monkeypatch.setattr(realignment, "propose", lambda *_, rows, **__: asked.append(rows))
+    task.population.updates = config.updates_per_epoch
+    task.before_record(None, 0)
+    assert [len(r) for r in asked] == [512, 512]
+    assert not torch.equal(asked[0], rows[0])  # of the updates that follow
 
 
 def test_a_run_in_the_labyrinth_is_resumed_bit_for_bit(tmp_path, labyrinth_base):
