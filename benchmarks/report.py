@@ -10,6 +10,7 @@ from typing import Any
 
 from equality import UPDATES, Case, Difference
 from floor import BATCH, Floor, operations
+from threadpoolctl import threadpool_info
 from timing import Row
 
 from crar_diag.agent.presets import preset
@@ -76,9 +77,18 @@ def machine(threads: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": threads,
         "load": round(os.getloadavg()[0], 1),
+        "blas": _kernels(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "numpy", "numba")},
     }
+
+
+def _kernels() -> str:
+    """Return which kernels the BLAS has chosen that compiled code calls: SciPy's."""
+    import scipy.linalg.cython_blas  # noqa: F401  (loads it)
+
+    found = [one for one in threadpool_info() if "scipy" in one["filepath"]]
+    return ", ".join(f"{one['internal_api']} {one.get('architecture', '')}" for one in found)
 
 
 def heading(facts: Mapping[str, Any]) -> str:
@@ -86,7 +96,7 @@ def heading(facts: Mapping[str, Any]) -> str:
     return (
         f"## {facts['cpu']}, {facts['cores']} cores, {facts['threads']} threads; "
         f"Python {facts['python']}, torch {facts['torch']}, numpy {facts['numpy']}, "
-        f"numba {facts['numba']}; load before: {facts['load']}\n"
+        f"numba {facts['numba']}; BLAS kernels {facts['blas']}; load before: {facts['load']}\n"
     )
 
 

@@ -195,11 +195,16 @@ def test_where_nothing_was_grouped_the_judgement_says_so(study):
         assert np.isnan(found[name]).all()
 
 
-@pytest.mark.parametrize("what", ["one run", "two runs", "references alone", "from scratch"])
+@pytest.mark.parametrize(
+    "what", ["one run", "two runs", "restarts", "references alone", "from scratch"]
+)
 def test_every_group_opens_as_it_was_and_says_what_it_is(study, tmp_path, what):
     if what == "references alone":
         made = study(hand_run("runs/first", variants="oracle,paired"))
         assert made.judged.judgements == ()
+    elif what == "restarts":
+        made = study(hand_run("runs/first", restarts=2))
+        assert "embedding/first/restarts" in made.groups()
     elif what == "from scratch":
         run = hand_run("runs/first", variants="scratch")
         run.numbers.update({name: x * np.nan for name, x in run.numbers.items()})
