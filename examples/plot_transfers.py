@@ -25,7 +25,7 @@ from crar_diag.envs import simple_maze
 from crar_diag.errors import CrarDiagError
 from crar_diag.report.embedding import plot_embedding
 from crar_diag.report.kinds import plot_kinds
-from crar_diag.report.transfer_statistics import kinds_over_time
+from crar_diag.report.trajectories import kinds_over_time
 
 SHOWN = 3
 """Kinds of each base that are shown, the most frequent ones."""

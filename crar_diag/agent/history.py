@@ -160,27 +160,25 @@ class History:
         axes = ("picture", "channel", "row", "column") if spatial else ("picture", "coordinate")
         training = xr.Dataset(
             {
-                "training_loss": _variable(
+                "training_loss": labelled(
                     ("member", "epoch", "loss"),
                     self.training_losses,
                     "mean loss on the epoch's batches",
                 ),
-                "learning_rate": _variable(
-                    ("member", "epoch"), self.learning_rate, "learning rate"
-                ),
-                "score": _variable(
+                "learning_rate": labelled(("member", "epoch"), self.learning_rate, "learning rate"),
+                "score": labelled(
                     ("member", "epoch"), self.score, "validation score, reward an episode"
                 ),
-                "seconds": _variable(("epoch",), self.seconds, "duration of the epoch", "s"),
+                "seconds": labelled(("epoch",), self.seconds, "duration of the epoch", "s"),
             },
             coords={**member, "epoch": epoch, "loss": loss},
         )
         evaluation = xr.Dataset(
             {
-                "expected_loss": _variable(
+                "expected_loss": labelled(
                     ("member", "time", "loss"), self.losses, "loss, exact or on held-out mazes"
                 ),
-                "expected_loss_error": _variable(
+                "expected_loss_error": labelled(
                     ("member", "time", "loss"), self.losses_error, "standard error of that loss"
                 ),
             },
@@ -188,8 +186,8 @@ class History:
         )
         embedding = xr.Dataset(
             {
-                "embedding": _variable(("member", "time", *axes), self.embedding, "abstract state"),
-                "prediction": _variable(
+                "embedding": labelled(("member", "time", *axes), self.embedding, "abstract state"),
+                "prediction": labelled(
                     ("member", "time", axes[0], "action", *axes[1:]),
                     self.prediction,
                     "predicted next abstract state",
@@ -198,7 +196,7 @@ class History:
             coords={**member, "time": time},
         )
         if self.realignment.size:
-            embedding["realignment"] = _variable(
+            embedding["realignment"] = labelled(
                 ("member", "time", "to", "from"),
                 self.realignment,
                 "orthogonal map that was folded into the encoder before this record",
@@ -209,9 +207,10 @@ class History:
 _ARRAYS = tuple(f.name for f in fields(History) if f.name != "labels")
 
 
-def _variable(
-    dims: tuple[str, ...], values: np.ndarray, long_name: str, units: str = "1"
-) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:
+def labelled(
+    dims: Sequence[str], values: Any, long_name: str, units: str = "1"
+) -> tuple[Sequence[str], Any, dict[str, str]]:
+    """Return values as xarray takes a variable, with what a file says of them."""
     return dims, values, {"long_name": long_name, "units": units}
 
 

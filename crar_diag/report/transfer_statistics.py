@@ -5,21 +5,20 @@ one base are not independent of each other, so what holds for bases in general i
 bases; see `statistics`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from crar_diag.agent.config import LOSSES
+from crar_diag.agent.history import labelled
 from crar_diag.embedding.kinds import KINDS
-from crar_diag.embedding.outcome import NO_BASE, TransferOutcomes
+from crar_diag.embedding.outcome import NO_BASE
 from crar_diag.report.statistics.base_effect import base_effect
 from crar_diag.report.statistics.rates import rate_over_bases, rates_by_base
 from crar_diag.report.statistics.resampling import CONFIDENCE, Interval
 from crar_diag.report.statistics.roc import roc_area
 from crar_diag.report.statistics.scores import summarise_scores
-from crar_diag.report.statistics.shares import kind_shares
 from crar_diag.report.statistics.variance import variance_components
 
 ALL_KINDS = (*KINDS, NO_BASE)
@@ -79,14 +78,8 @@ def statistics_of(finals: xr.Dataset, success: np.ndarray, seed: int = 0) -> dic
 Parts = Mapping[str, tuple[xr.Dataset, np.ndarray, int]]
 
 
-def _variable(
-    dims: Sequence[str], values: Any, long_name: str, units: str = "1"
-) -> tuple[Sequence[str], Any, dict[str, str]]:
-    return dims, values, {"long_name": long_name, "units": units}
-
-
 def _condition(parts: Parts) -> Any:
-    return _variable(["condition"], list(parts), "variant, rate and remedies of transfers")
+    return labelled(["condition"], list(parts), "variant, rate and remedies of transfers")
 
 
 def _rates(parts: Parts, bases: list[str]) -> xr.Dataset:
@@ -106,22 +99,22 @@ def _rates(parts: Parts, bases: list[str]) -> xr.Dataset:
     confidence = f"{CONFIDENCE:.0%}"
     return xr.Dataset(
         {
-            "successes": _variable(dims, successes, "successful transfers"),
-            "runs": _variable(dims, runs, "transfers"),
-            "rate": _variable(dims, rate, "success rate"),
-            "low": _variable(dims, low, f"lower end of its {confidence} Wilson interval"),
-            "high": _variable(dims, high, f"upper end of its {confidence} Wilson interval"),
-            "mean_rate": _variable(["condition"], mean, "mean of the bases' success rates"),
-            "mean_low": _variable(
+            "successes": labelled(dims, successes, "successful transfers"),
+            "runs": labelled(dims, runs, "transfers"),
+            "rate": labelled(dims, rate, "success rate"),
+            "low": labelled(dims, low, f"lower end of its {confidence} Wilson interval"),
+            "high": labelled(dims, high, f"upper end of its {confidence} Wilson interval"),
+            "mean_rate": labelled(["condition"], mean, "mean of the bases' success rates"),
+            "mean_low": labelled(
                 ["condition"], ends[:, 0], f"lower end of its {confidence} interval over bases"
             ),
-            "mean_high": _variable(
+            "mean_high": labelled(
                 ["condition"], ends[:, 1], f"upper end of its {confidence} interval over bases"
             ),
         },
         coords={
             "condition": _condition(parts),
-            "base": _variable(["base"], bases, "base model; empty from scratch"),
+            "base": labelled(["base"], bases, "base model; empty from scratch"),
         },
     )
 
@@ -133,20 +126,20 @@ def _base_effects(parts: Parts) -> xr.Dataset:
     ]
     return xr.Dataset(
         {
-            "test": _variable(
+            "test": labelled(
                 ["condition"],
                 [one.test for one in found],
                 "fisher (two bases), permutation stratified by seed (more), or undecidable",
             ),
-            "statistic": _variable(
+            "statistic": labelled(
                 ["condition"],
                 [one.statistic for one in found],
                 "odds ratio (fisher), or variance of the rates between bases (permutation)",
             ),
-            "p_value": _variable(
+            "p_value": labelled(
                 ["condition"], [one.p_value for one in found], "p-value: the base has no effect"
             ),
-            "reason": _variable(
+            "reason": labelled(
                 ["condition"], [one.reason for one in found], "why it is undecidable"
             ),
         },
@@ -181,15 +174,15 @@ def _variances(parts: Parts) -> xr.Dataset:
     dims = ("condition", "measure", "source")
     return xr.Dataset(
         {
-            "variance": _variable(dims, variance, "variance component"),
-            "share": _variable(dims, share, "its share of the sum"),
-            "share_low": _variable(dims, ends[..., 0], "lower end of the share's 95% interval"),
-            "share_high": _variable(dims, ends[..., 1], "upper end of the share's 95% interval"),
+            "variance": labelled(dims, variance, "variance component"),
+            "share": labelled(dims, share, "its share of the sum"),
+            "share_low": labelled(dims, ends[..., 0], "lower end of the share's 95% interval"),
+            "share_high": labelled(dims, ends[..., 1], "upper end of the share's 95% interval"),
         },
         coords={
             "condition": _condition(parts),
-            "measure": _variable(["measure"], list(_MEASURES), "what varies"),
-            "source": _variable(["source"], list(_SOURCES), "between what it varies"),
+            "measure": labelled(["measure"], list(_MEASURES), "what varies"),
+            "source": labelled(["source"], list(_SOURCES), "between what it varies"),
         },
     )
 
@@ -200,11 +193,11 @@ def _kinds(parts: Parts, bases: list[str]) -> xr.Dataset:
         for base, kind in zip(finals.base.values, finals.kind.values, strict=True):
             counts[c, bases.index(str(base)), ALL_KINDS.index(str(kind))] += 1
     return xr.Dataset(
-        {"count": _variable(("condition", "base", "kind"), counts, "transfers of this kind")},
+        {"count": labelled(("condition", "base", "kind"), counts, "transfers of this kind")},
         coords={
             "condition": _condition(parts),
-            "base": _variable(["base"], bases, "base model; empty from scratch"),
-            "kind": _variable(["kind"], list(ALL_KINDS), "kind of outcome"),
+            "base": labelled(["base"], bases, "base model; empty from scratch"),
+            "kind": labelled(["kind"], list(ALL_KINDS), "kind of outcome"),
         },
     )
 
@@ -222,13 +215,13 @@ def _scores(parts: Parts) -> xr.Dataset:
     dims = ("condition", "summary")
     return xr.Dataset(
         {
-            "value": _variable(dims, values[..., 0], "summary of the final scores"),
-            "low": _variable(dims, values[..., 1], "lower end of its 95% interval, within bases"),
-            "high": _variable(dims, values[..., 2], "upper end of its 95% interval, within bases"),
+            "value": labelled(dims, values[..., 0], "summary of the final scores"),
+            "low": labelled(dims, values[..., 1], "lower end of its 95% interval, within bases"),
+            "high": labelled(dims, values[..., 2], "upper end of its 95% interval, within bases"),
         },
         coords={
             "condition": _condition(parts),
-            "summary": _variable(["summary"], list(_SUMMARIES), "which summary"),
+            "summary": labelled(["summary"], list(_SUMMARIES), "which summary"),
         },
     )
 
@@ -245,11 +238,11 @@ def _detection(parts: Parts) -> xr.Dataset:
             values[c] = found.area, *_ends(found.interval)
     return xr.Dataset(
         {
-            "area": _variable(
+            "area": labelled(
                 ["condition"], values[:, 0], "ROC area of a small transition loss for success"
             ),
-            "low": _variable(["condition"], values[:, 1], "lower end of its 95% interval"),
-            "high": _variable(["condition"], values[:, 2], "upper end of its 95% interval"),
+            "low": labelled(["condition"], values[:, 1], "lower end of its 95% interval"),
+            "high": labelled(["condition"], values[:, 2], "upper end of its 95% interval"),
         },
         coords={"condition": _condition(parts)},
     )
@@ -257,80 +250,3 @@ def _detection(parts: Parts) -> xr.Dataset:
 
 def _ends(interval: Interval) -> tuple[float, float]:
     return interval.low, interval.high
-
-
-def kinds_over_time(outcomes: TransferOutcomes, rows: np.ndarray | None = None) -> xr.Dataset:
-    """Return the share of every kind at every time in a run, over all bases and in each.
-
-    Runs move between kinds, so these are shares of all runs at a time, not survival curves.
-
-    Args:
-        outcomes: of the run.
-        rows: which members; those that were kept by default.
-    """
-    rows = outcomes.kept() if rows is None else rows
-    kinds, base = outcomes.kinds[rows], outcomes.base[rows]
-    groups = ["all", *sorted(set(map(str, base)))]
-    shape = (len(groups), len(ALL_KINDS), len(outcomes.times))
-    share, low, high = (np.full(shape, np.nan) for _ in range(3))
-    for g, group in enumerate(groups):
-        own = kinds if group == "all" else kinds[base == group]
-        found = kind_shares(own, outcomes.times, order=ALL_KINDS)
-        share[g], low[g], high[g] = found.share, found.low, found.high
-    dims = ("base", "kind", "time")
-    return xr.Dataset(
-        {
-            "share": _variable(dims, share, "share of the transfers that are of this kind"),
-            "low": _variable(dims, low, "lower end of its 95% Wilson interval"),
-            "high": _variable(dims, high, "upper end of its 95% Wilson interval"),
-        },
-        coords={
-            "base": _variable(["base"], groups, "base model, or all of them"),
-            "kind": _variable(["kind"], list(ALL_KINDS), "kind of outcome"),
-            "time": _variable(["time"], outcomes.times, "updates so far", "updates"),
-        },
-    )
-
-
-def trajectories(outcomes: TransferOutcomes) -> xr.Dataset:
-    """Return what became of each encoder of a run over time, as a group of a report."""
-    dims = ("member", "time")
-    numbers = {
-        name: _variable(dims, values, long_name, units)
-        for name, (values, long_name, units) in {
-            "distance": (outcomes.numbers["distance"], "mean L2 distance to the base", "1"),
-            "residual": (outcomes.numbers["residual"], "residual of the best map", "1"),
-            "margin": (outcomes.numbers["margin"], "margin of the best map", "1"),
-            "angle": (outcomes.numbers["angle"], "angle of the best rotation", "degrees"),
-            "axis": (outcomes.numbers["axis"], "axis of the best reflection", "degrees"),
-        }.items()
-    }
-    of_member = {
-        "variant": outcomes.variant,
-        "base": outcomes.base,
-        "seed": outcomes.seed,
-        "initial_learning_rate": outcomes.learning_rate,
-        "restart": outcomes.restart,
-    }
-    loss = outcomes.losses
-    return xr.Dataset(
-        {
-            "kind": _variable(dims, outcomes.kinds.astype(object), "kind of outcome"),
-            "realigned": _variable(dims, outcomes.realigned, "maps folded in so far"),
-            "expected_loss": _variable((*dims, "loss"), loss, "loss, exact or on held-out mazes"),
-            **numbers,
-        },
-        coords={
-            "member": _variable(["member"], outcomes.members.astype(object), "name of the member"),
-            "time": _variable(["time"], outcomes.times, "updates so far", "updates"),
-            "loss": _variable(["loss"], list(LOSSES), "name of the loss"),
-            **{
-                name: _variable(
-                    ["member"],
-                    values.astype(object) if values.dtype.kind == "U" else values,
-                    f"{name.replace('_', ' ')} of the transfer",
-                )
-                for name, values in of_member.items()
-            },
-        },
-    )

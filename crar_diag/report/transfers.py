@@ -16,12 +16,8 @@ from crar_diag.embedding.kinds import Thresholds
 from crar_diag.embedding.outcome import TransferOutcomes, read_outcomes
 from crar_diag.errors import InputError
 from crar_diag.report.restarts import counts, restarts_of
-from crar_diag.report.transfer_statistics import (
-    conditions,
-    kinds_over_time,
-    statistics_of,
-    trajectories,
-)
+from crar_diag.report.trajectories import kinds_over_time, trajectories
+from crar_diag.report.transfer_statistics import conditions, statistics_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,29 +1,14 @@
 """Statistics of transfers against numbers worked out by hand."""
 
-import math
-
 import numpy as np
 import pytest
 import xarray as xr
 from scipy import stats
 
-from crar_diag.agent.config import LOSSES
 from crar_diag.embedding.kinds import KINDS
-from crar_diag.report.transfer_statistics import (
-    conditions,
-    kinds_over_time,
-    statistics_of,
-    trajectories,
-)
-from tests.embedding.ended import ended, followed
-from tests.runs import BASES, transfer_config
-
-
-def wilson(successes, runs, z=1.959963984540054):
-    p = successes / runs
-    centre = p + z**2 / (2 * runs)
-    half = z * math.sqrt(p * (1 - p) / runs + z**2 / (4 * runs**2))
-    return (centre - half) / (1 + z**2 / runs), (centre + half) / (1 + z**2 / runs)
+from crar_diag.report.transfer_statistics import conditions, statistics_of
+from tests.embedding.ended import ended
+from tests.report.intervals import wilson
 
 
 def won(successes, runs):
@@ -275,66 +260,3 @@ def test_the_same_seed_gives_the_same_numbers():
         same = all(other[name].equals(data) for other in others)
         assert same == (name == "kinds"), name  # what is counted is not drawn
     np.testing.assert_array_equal(others[0]["rates"].rate, first["rates"].rate)
-
-
-# Over time
-
-
-@pytest.fixture(scope="module")
-def run():
-    """Two bases with three seeds and two restarts each, at four times."""
-    bases = [BASES / f"base-seed{k}.safetensors" for k in (0, 1)]
-    config = transfer_config(bases, seeds="0:3", restarts=2)
-    rng = np.random.default_rng(0)
-    kinds = rng.choice(["unfinished", "exchange", "identity", "other"], (12, 4))
-    found = followed(config, kinds)
-    found.transition[:, -1] = [0.1, 0.2, 0.2, 0.1, 0.1, 0.2] * 2  # the best: 0, 1, 0
-    return found
-
-
-BEST = [0, 3, 4, 6, 9, 10]
-
-
-def test_shares_of_kinds_over_time_sum_to_one(run):
-    found = kinds_over_time(run)
-    assert found.base.values.tolist() == ["all", "base-seed0", "base-seed1"]
-    assert found.kind.values.tolist() == [*KINDS, "no base"]
-    assert found.time.values.tolist() == [0, 10, 20, 30]
-    np.testing.assert_allclose(found.share.sum("kind"), 1, rtol=1e-15)
-    assert (found.low <= found.share).all()
-    assert (found.share <= found.high).all()
-
-
-@pytest.mark.parametrize("rows", [None, [1, 2, 5, 7, 11]])
-def test_shares_are_counts_of_the_transfers_that_were_kept(run, rows):
-    found = kinds_over_time(run, None if rows is None else np.array(rows))
-    chosen = rows or BEST
-    for base in found.base.values:
-        own = [m for m in chosen if base == "all" or run.base[m] == base]
-        for kind in found.kind.values:
-            for k, time in enumerate(found.time.values):
-                count = sum(run.kinds[m, k] == kind for m in own)
-                share = found.sel(base=base, kind=kind, time=time)
-                assert share.share.item() == pytest.approx(count / len(own))
-                assert (share.low.item(), share.high.item()) == pytest.approx(
-                    wilson(count, len(own)), abs=1e-9
-                )
-
-
-def test_trajectories_hold_every_encoder_at_every_time(run):
-    found = trajectories(run)
-    assert found.sizes == {"member": 12, "time": 4, "loss": len(LOSSES)}
-    for m, transfer in enumerate(run.config.transfers()):
-        one = found.isel(member=m)
-        assert one.member.item() == f"{transfer.name}-restart{transfer.restart}"
-        assert one.variant.item() == "original"
-        assert one.base.item() == ("base-seed0", "base-seed1")[m // 6]
-        assert (one.seed.item(), one.restart.item()) == (m % 6 // 2, m % 2)
-        assert one.initial_learning_rate.item() == 8e-5
-        assert one.kind.values.tolist() == run.kinds[m].tolist()
-    assert found.loss.values.tolist() == list(LOSSES)
-    np.testing.assert_array_equal(found.expected_loss, run.losses)
-    for name in ("distance", "residual", "margin", "angle", "axis"):
-        np.testing.assert_array_equal(found[name], run.numbers[name])
-    assert found.angle.attrs["units"] == found.axis.attrs["units"] == "degrees"
-    assert found.time.attrs["units"] == "updates"
