@@ -63,12 +63,12 @@ class Judged:
 def judge(finals: xr.Dataset) -> Judged:
     """Group transfers by how they ended, frozen and unfrozen ones and environments apart.
 
-    With several groups the best one are the successes: the group with the smallest median distance
-    to the base (frozen) or transition loss (unfrozen). With one group, or too few transfers to
-    find any, nothing is to be told apart: then the kind `identity` is a success (frozen), and none
-    is judged a failure by its dynamics' freedom alone (unfrozen). Transfers that diverged are
-    failures; points of reference, which were told the embedding, are not grouped but judged by
-    their kind.
+    With several groups, those are the successes in which most transfers have their base's embedding
+    (frozen), or the one with the smallest median transition loss (unfrozen). With one group, or too
+    few transfers to find any, nothing is to be told apart: then the kind `identity` is a success
+    (frozen), and none is judged a failure by its dynamics' freedom alone (unfrozen). Transfers that
+    diverged are failures; points of reference, which were told the embedding, are not grouped but
+    judged by their kind.
 
     Args:
         finals: how the transfers ended (`finals`), `[T]`.
@@ -123,15 +123,21 @@ def _judge(finals: xr.Dataset, unfrozen: bool) -> tuple[Judgement, np.ndarray, n
         frozen_dynamics=not unfrozen,
     )
     labels[finite] = named.labels
-    if groups.groups > 1:
+    same = finals.kind.values.astype(str)[finite] == "identity"
+    if groups.groups > 1 and unfrozen:
         won[finite] = named.labels == 0
-        which = "the group nearest to the base" if not unfrozen else "the group of least loss"
-        reason = f"{groups.reason}; {which} are the successes"
+        reason = f"{groups.reason}; the group of least loss are the successes"
+    elif groups.groups > 1:
+        shares = np.array([same[named.labels == g].mean() for g in range(groups.groups)])
+        won[finite] = (shares > 0.5)[named.labels]
+        count = int((shares > 0.5).sum())
+        which = {0: "none of them is a success", 1: "the nearest to the base are the successes"}
+        reason = f"{groups.reason}; " + which.get(count, f"the nearest {count} are the successes")
     elif unfrozen:
         won[finite] = True
         reason = f"one group: {groups.reason}; nothing tells a failure from a success"
     else:
-        won[finite] = finals.kind.values.astype(str)[finite] == "identity"
+        won[finite] = same
         reason = (
             f"one group: {groups.reason}; each is judged by its kind, and "
             f"{int(won.sum())} of {len(won)} have their base's embedding"

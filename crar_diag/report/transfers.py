@@ -123,6 +123,10 @@ def study_transfers(
     Raises:
         InputError: nothing is given, or a run, a checkpoint or a base model will not do.
     """
+    paths = [Path(path).resolve() for path in (*folders, *checkpoints)]
+    if len(set(paths)) < len(paths):
+        twice = next(path for path in paths if paths.count(path) > 1)
+        raise InputError(f"'{twice}' is given twice: its transfers would count twice")
     runs = tuple(read_outcomes(folder, thresholds) for folder in folders)
     parts = [finals.of_run(run) for run in runs]
     if checkpoints:

@@ -50,7 +50,7 @@ def test_of_two_groups_the_one_near_the_base_are_the_successes():
     )
     assert found.measures == ("log10 distance", "log10 transition loss")
     assert (found.environment, found.unfrozen) == ("simple-maze", False)
-    assert found.reason.endswith("; the group nearest to the base are the successes")
+    assert found.reason.endswith("; the nearest to the base are the successes")
 
 
 def test_the_near_group_succeeds_whatever_its_losses_are():
@@ -66,6 +66,21 @@ def test_the_order_of_the_rows_does_not_matter(seed):
     judged = judge(rows)
     np.testing.assert_array_equal(judged.success, expected.success[order])
     np.testing.assert_array_equal(judged.group, expected.group[order])
+
+
+def test_groups_that_failed_in_two_ways_are_both_failures():
+    judged = judge(together(far(kind="exchange", distance=around(0.5, 3)), far()))
+    assert judged.judgements[0].sizes == (N, N)
+    assert not judged.success.any()
+    assert judged.judgements[0].reason.endswith("; none of them is a success")
+
+
+def test_groups_that_succeeded_better_and_worse_are_both_successes():
+    finals = together(near(distance=around(0.01, 3)), near(distance=around(0.2, 4)), far())
+    judged = judge(finals)
+    assert judged.judgements[0].sizes == (N, N, N)
+    assert judged.success.tolist() == [True] * 2 * N + [False] * N
+    assert judged.judgements[0].reason.endswith("; the nearest 2 are the successes")
 
 
 def test_one_group_near_the_base_are_all_successes():

@@ -283,3 +283,8 @@ def test_a_runs_group_does_not_depend_on_how_its_folder_is_given(study, monkeypa
     monkeypatch.chdir(folder)
     for path in (".", "../mine", str(folder)):
         assert "embedding/mine" in study(hand_run(path)).groups()
+
+
+def test_the_same_run_twice_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is given twice"):
+        study_transfers([tmp_path / "run", tmp_path / "other" / ".." / "run"])
