@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from crar_diag.agent.history import read_history
 from crar_diag.agent.loading import load_agent
 from crar_diag.agent.training import train
 from crar_diag.agent.transfer import base_files, task_of_bases
+from crar_diag.embedding.finals import of_checkpoints
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BASES = EXAMPLES / "checkpoints" / "simple-maze"
@@ -50,6 +52,19 @@ def test_the_plot_example_draws_checkpoints_and_refuses_what_is_none(tmp_path):
     assert "history.h5" in wrong.stderr
     assert "Traceback" not in wrong.stderr
     assert not (tmp_path / "no.png").exists()
+
+
+def test_the_shipped_transfers_are_what_their_table_says(monkeypatch):
+    monkeypatch.chdir(EXAMPLES.parent)  # their files name their base from there
+    rows = (BASES / "README.md").read_text().split("# Three of their transfers")[1]
+    table = re.findall(r"^\| `(\S+)` \| (\w+) \| (\S+) \| (\S+) \|", rows, re.MULTILINE)
+    assert [kind for _, kind, _, _ in table] == ["identity", "exchange", "other"]
+    found = of_checkpoints([BASES / "transfers" / f"{name}.safetensors" for name, *_ in table])
+    for row, (_, kind, distance, loss) in enumerate(table):
+        assert found.kind.values[row] == kind
+        assert float(found.distance[row]) == pytest.approx(float(distance), rel=0.02)
+        transition = float(found.final_loss.sel(loss="transition")[row])
+        assert transition == pytest.approx(float(loss), rel=0.03)
 
 
 def test_the_example_of_transfers_draws_a_run_and_refuses_one_of_base_models(tmp_path):
