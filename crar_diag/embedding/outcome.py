@@ -133,9 +133,7 @@ def read_outcomes(path: str | Path, thresholds: Thresholds | None = None) -> Tra
     if not isinstance(config, TransferConfig):
         raise InputError(f"run folder '{path}' holds base models: expected transfers")
     if not run.finished:
-        raise InputError(
-            f"run folder '{path}' is not finished: resume it first", arguments=["resume"]
-        )
+        raise InputError(f"run folder '{path}' is not finished: resume it first")
     history = read_history(run.history_path)
     embedding, evaluation, training = (
         history[group] for group in ("embedding", "evaluation", "training")
