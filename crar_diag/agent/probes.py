@@ -109,7 +109,7 @@ class LabyrinthProbe:
 
     def read(self, population: Parameters) -> Reading:
         """Return losses and embedding of every member."""
-        architecture, data = self._architecture, _held_out(HELD_OUT_TRANSITIONS)
+        architecture, data = self._architecture, held_out(HELD_OUT_TRANSITIONS)
         some = next(iter(population.values()))
         tiles = torch.from_numpy(data.tiles[:HELD_OUT_PICTURES]).to(some.device)
         pictures = self._observer(tiles).to(some.dtype)
@@ -180,8 +180,8 @@ def embedding_shape(environment: str, architecture: Architecture) -> tuple[int, 
 
 
 @cache
-def _held_out(transitions: int) -> TransitionData:
-    """Return the held-out sample; a random walk of 200 steps for each of its transitions."""
+def held_out(transitions: int) -> TransitionData:
+    """Return the held-out sample, drawn once: it takes 200 steps for each transition."""
     return held_out_labyrinth(transitions)
 
 

@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from crar_diag.agent import checkpoint, networks
+from crar_diag.agent import checkpoint, networks, probes
 from crar_diag.agent.config import LOSSES
 from crar_diag.agent.history import read_history
 from crar_diag.agent.loading import Agent, load_agent
-from crar_diag.agent.loss_evaluation import held_out_labyrinth
-from crar_diag.agent.probes import HELD_OUT_PICTURES
 from crar_diag.agent.runfolder import Run, read_run
 from crar_diag.agent.transfer import load_bases
 from crar_diag.agent.transfer_config import UNFROZEN, TransferConfig
@@ -172,7 +170,7 @@ def read_outcomes(path: str | Path, thresholds: Thresholds | None = None) -> Tra
         realigned=_realigned(embedding),
     )
     if config.environment != SIMPLE_MAZE:
-        _measure_at_the_end(outcomes, bases, thresholds)
+        _measure_at_the_end(outcomes, run, bases, thresholds)
     _name_diverged(outcomes, run)
     return outcomes
 
@@ -223,7 +221,7 @@ def base_embedding(base: Agent) -> np.ndarray:
     """
     if base.metadata.environment == SIMPLE_MAZE:
         return embed(base, simple_maze.all_tiles())
-    return embed(base, held_out_tiles(HELD_OUT_PICTURES))
+    return embed(base, held_out_tiles(probes.HELD_OUT_PICTURES))
 
 
 def embed(agent: Agent, tiles: np.ndarray) -> np.ndarray:
@@ -239,18 +237,14 @@ def embed(agent: Agent, tiles: np.ndarray) -> np.ndarray:
 
 def held_out_tiles(mazes: int) -> np.ndarray:
     """Return the first held-out mazes of the labyrinth, uint8 `[mazes, 8, 8]`."""
-    from crar_diag.agent import probes
-
-    held_out = held_out_labyrinth(max(probes.HELD_OUT_TRANSITIONS, mazes))
-    return held_out.tiles[:mazes]
+    return probes.held_out(max(probes.HELD_OUT_TRANSITIONS, mazes)).tiles[:mazes]
 
 
 def _measure_at_the_end(
-    outcomes: TransferOutcomes, bases: Sequence[Agent], thresholds: Thresholds | None
+    outcomes: TransferOutcomes, run: Run, bases: Sequence[Agent], thresholds: Thresholds | None
 ) -> None:
     """Replace the last record of the kept encoders by one on many held-out mazes."""
     tiles, limits = held_out_tiles(HELD_OUT_MAZES), thresholds or Thresholds()
-    run = read_run(outcomes.path)
     labels = outcomes.config.base_labels()
     wanted = {label: embed(base, tiles) for label, base in zip(labels, bases, strict=True)}
     for m in outcomes.kept():
@@ -266,16 +260,3 @@ def _measure_at_the_end(
             for name in _NUMBERS:
                 if name != "displacement":
                     outcomes.numbers[name][m, -1] = getattr(found, name)[0, 0]
-
-
-__all__ = [
-    "HELD_OUT_MAZES",
-    "KINDS",
-    "LAST_EPOCHS",
-    "NO_BASE",
-    "TransferOutcomes",
-    "base_embedding",
-    "embed",
-    "held_out_tiles",
-    "read_outcomes",
-]
