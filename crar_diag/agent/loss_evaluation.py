@@ -13,25 +13,25 @@ from crar_diag.agent import networks
 from crar_diag.agent.architecture import Architecture
 from crar_diag.agent.checks import check_counts, check_observer
 from crar_diag.agent.config import LOSSES
+from crar_diag.agent.exact import losses_of_embedding
 from crar_diag.agent.lifting import PICTURES_AT_ONCE, over_members, share
 from crar_diag.agent.losses import (
     Forward,
     LossSettings,
     all_losses,
-    exact_losses,
     pair_repulsion,
 )
 from crar_diag.agent.networks import Parameters
 from crar_diag.agent.replay import Transitions
 from crar_diag.agent.streams import stream
 from crar_diag.envs import simple_maze
-from crar_diag.envs.data import TransitionData, exact_transitions, gather
+from crar_diag.envs.data import TransitionData, gather
 from crar_diag.envs.names import LABYRINTH, SIMPLE_MAZE
 from crar_diag.envs.observer import Observer
 from crar_diag.envs.tiles import WALL
 from crar_diag.errors import InputError
 
-# Members whose exact losses are computed together: 403 pictures and 961 pairs each.
+# Members whose exact losses are computed together: 31 pictures and 961 pairs each.
 _MEMBERS_AT_ONCE = 64
 
 # A random policy stays about 400 steps in a maze. Keeping one transition in so many leaves two or
@@ -84,14 +84,12 @@ def exact_evaluation(
     """
     check_observer(architecture, observer, SIMPLE_MAZE)
     some = next(iter(population.values()))
-    pairs = Transitions.of(exact_transitions(), observer, some.dtype, some.device)
-    batch = pairs.batch(torch.arange(len(pairs), device=some.device))
     pictures = observer(torch.from_numpy(simple_maze.all_tiles()).to(some.device)).to(some.dtype)
 
     def evaluate(parameters: Parameters) -> dict[str, Tensor]:
-        forward = Forward(architecture, parameters, batch, settings)
-        losses = exact_losses(forward, pictures)
-        return {**losses, "embedding": networks.encode(architecture, parameters, pictures)}
+        embedding = networks.encode(architecture, parameters, pictures)
+        losses = losses_of_embedding(architecture, parameters, embedding, settings)
+        return {**losses, "embedding": embedding}
 
     with torch.no_grad():
         found = over_members(architecture, evaluate, population, members_at_once=_MEMBERS_AT_ONCE)

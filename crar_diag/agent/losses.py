@@ -124,11 +124,13 @@ class Forward:
 
         With double DQN (van Hasselt et al., 2016) the online networks choose the action.
         """
-        target = self._target
-        if target is None:
+        if self._target is None:
             target = {name: p.detach() for name, p in self.parameters.items()}
-        next_observation = self.batch["next_observation"]
-        target_states = networks.encode(self.architecture, target, next_observation)
+            target_states = self.next_states.detach()
+        else:
+            target = self._target
+            next_observation = self.batch["next_observation"]
+            target_states = networks.encode(self.architecture, target, next_observation)
         values = networks.q_values(self.architecture, target, target_states)
         if self.settings.double_q:
             online = networks.q_values(self.architecture, self.parameters, self.next_states)

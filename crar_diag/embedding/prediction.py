@@ -10,7 +10,6 @@ has 31 states and 124 (state, action) pairs.
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -21,9 +20,9 @@ from crar_diag.agent import networks
 from crar_diag.agent.architecture import Architecture
 from crar_diag.agent.assessment import settings_of
 from crar_diag.agent.config import LOSSES
+from crar_diag.agent.exact import STEP_WEIGHTS, losses_of_embedding, state_action_pairs
 from crar_diag.agent.lifting import one_thread
 from crar_diag.agent.loading import Agent
-from crar_diag.agent.losses import Forward, LossSettings, exact_losses
 from crar_diag.agent.networks import Parameters, of_component
 from crar_diag.agent.realignment import candidate_maps, map_losses
 from crar_diag.embedding.pieces import ROOMS, exchange
@@ -31,18 +30,6 @@ from crar_diag.envs import simple_maze
 from crar_diag.envs.names import SIMPLE_MAZE
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError
-
-STEP_WEIGHTS: Final[dict[str, float]] = {
-    "transition": 1.0,
-    "reward": 1.0,
-    "discount": 1.0,
-    "volume": 1.0,
-    "random_pairs": 1.0,
-    "consecutive_pairs": 0.2,
-    "q": 1.0,
-}
-"""The weights of the losses in every sum here: the ratios of the paper's steps in the simple maze
-(the preset `paper`), whatever the agent itself was trained with."""
 
 MAPS: Final[dict[str, tuple[tuple[float, float], tuple[float, float]]]] = {
     "rotated_180": ((-1.0, 0.0), (0.0, -1.0)),
@@ -58,46 +45,6 @@ _ANGLES: Final = 720
 _FAR_DEGREES: Final = 45.0
 # Eigenvalues closer to zero, relative to the largest, are rounding.
 _ZERO: Final = 1e-10
-
-
-def losses_of_embedding(
-    architecture: Architecture,
-    parameters: Parameters,
-    embedding: Tensor,
-    settings: LossSettings | None = None,
-) -> dict[str, Tensor]:
-    """Return the exact losses as functions of where the 31 states lie, without an encoder.
-
-    They are `loss_evaluation.exact_evaluation`'s, differentiable by the embedding: expectations
-    over the 124 (state, action) pairs and, for the random pairs, over 31 x 31. The Q target is the
-    agent's own, without derivative.
-
-    Args:
-        architecture: the agent's layers.
-        parameters: one agent, or at least its transition, reward, discount and Q networks.
-        embedding: the states in the order of `simple_maze.STATES`, `[31, d]`.
-        settings: the losses' constants; the paper's by default.
-    """
-    # With an encoder of no layers, an observation is its own abstract state.
-    bare = replace(architecture, encoder=(), observation_shape=architecture.state_shape)
-    states, next_states, actions = _pairs()
-    # The maze has no reward and no end.
-    nothing = torch.zeros(len(actions), dtype=embedding.dtype)
-    batch = {
-        "observation": embedding[states],
-        "next_observation": embedding[next_states],
-        "action": actions,
-        "reward": nothing,
-        "terminal": nothing,
-    }
-    return exact_losses(Forward(bare, parameters, batch, settings or LossSettings()), embedding)
-
-
-def _pairs() -> tuple[Tensor, Tensor, Tensor]:
-    """Return state, next state and action of all (state, action) pairs, int64 `[124]` each."""
-    next_states = torch.from_numpy(simple_maze.SUCCESSORS)
-    states, actions = torch.meshgrid(*map(torch.arange, next_states.shape), indexing="ij")
-    return states.flatten(), next_states.flatten(), actions.flatten()
 
 
 def measure_base(agent: Agent, domain: str) -> dict[str, float]:
@@ -220,7 +167,7 @@ def _images(
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Return the base's embedding after each map of `<image>`, and the best maps' angles."""
     maps = candidate_maps(architecture, _ANGLES)
-    states, next_states, actions = _pairs()
+    states, next_states, actions = state_action_pairs()
     going_on = base.new_ones(len(actions))
     losses = map_losses(
         architecture, parameters, base[states], base[next_states], actions, going_on, maps

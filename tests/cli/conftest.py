@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import pty
+import select
 import signal
 import struct
 import sys
@@ -91,12 +92,19 @@ def labyrinth_run(tmp_path_factory) -> Path:
 def terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> Iterator[Callable[[], str]]:
     """Make standard error a terminal of this width; yield what was written to it since the last."""
     parent, child = pty.openpty()
-    os.set_blocking(parent, False)
     with open(child, "w") as stderr, monkeypatch.context() as patch:  # noqa: PTH123
         patch.setattr(sys, "stderr", stderr)
         fcntl.ioctl(stderr, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
-        yield lambda: os.read(parent, 10**6).decode()
+        yield lambda: _arrived(parent)
     os.close(parent)
+
+
+def _arrived(terminal: int) -> str:
+    """Read until nothing comes: a terminal hands over what was written to it a moment later."""
+    parts = []
+    while select.select([terminal], [], [], 0.2)[0]:
+        parts.append(os.read(terminal, 10**6))
+    return b"".join(parts).decode()
 
 
 def snapshot(folder: Path) -> dict[Path, tuple[int, bytes]]:

@@ -13,12 +13,13 @@ from crar_diag.agent.architecture import SIMPLE_MAZE, Dense, Flatten
 from crar_diag.agent.assessment import assess
 from crar_diag.agent.config import LOSSES
 from crar_diag.agent.config_sources import build_config
+from crar_diag.agent.exact import STEP_WEIGHTS, losses_of_embedding
 from crar_diag.agent.loading import load_agent
 from crar_diag.agent.loss_evaluation import exact_evaluation
 from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.presets import preset
 from crar_diag.agent.realignment import fold
-from crar_diag.embedding.prediction import STEP_WEIGHTS, losses_of_embedding, measure_base
+from crar_diag.embedding.prediction import measure_base
 from crar_diag.envs import simple_maze
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError

@@ -1,0 +1,66 @@
+"""The simple maze's losses as exact expectations over its 31 states and 124 (state, action) pairs.
+
+They depend on the encoder through the 31 abstract states alone, so that an agent's exact losses
+cost 31 encodings, and can be studied as functions of where the states lie.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from crar_diag.agent.architecture import Architecture
+from crar_diag.agent.losses import Forward, LossSettings, exact_losses
+from crar_diag.agent.networks import Parameters
+from crar_diag.envs import simple_maze
+
+STEP_WEIGHTS: Final[dict[str, float]] = {
+    "transition": 1.0,
+    "reward": 1.0,
+    "discount": 1.0,
+    "volume": 1.0,
+    "random_pairs": 1.0,
+    "consecutive_pairs": 0.2,
+    "q": 1.0,
+}
+"""The weights of the losses in a sum: the ratios of the paper's steps in the simple maze (the
+preset `paper`), whatever an agent itself was trained with."""
+
+
+def losses_of_embedding(
+    architecture: Architecture,
+    parameters: Parameters,
+    embedding: Tensor,
+    settings: LossSettings | None = None,
+) -> dict[str, Tensor]:
+    """Return the exact losses as functions of where the 31 states lie, without an encoder.
+
+    They are differentiable by the embedding: expectations over the 124 (state, action) pairs and,
+    for the random pairs, over 31 x 31. The Q target is the agent's own, without derivative.
+
+    Args:
+        architecture: the agent's layers.
+        parameters: one agent, or at least its transition, reward, discount and Q networks.
+        embedding: the states in the order of `simple_maze.STATES`, `[31, d]`.
+        settings: the losses' constants; the paper's by default.
+    """
+    # With an encoder of no layers, an observation is its own abstract state.
+    bare = replace(architecture, encoder=(), observation_shape=architecture.state_shape)
+    states, next_states, actions = (index.to(embedding.device) for index in state_action_pairs())
+    nothing = embedding.new_zeros(len(actions))  # the maze has no reward and no end
+    batch = {
+        "observation": embedding[states],
+        "next_observation": embedding[next_states],
+        "action": actions,
+        "reward": nothing,
+        "terminal": nothing,
+    }
+    return exact_losses(Forward(bare, parameters, batch, settings or LossSettings()), embedding)
+
+
+def state_action_pairs() -> tuple[Tensor, Tensor, Tensor]:
+    """Return state, next state and action of all (state, action) pairs, int64 `[124]` each."""
+    next_states = torch.from_numpy(simple_maze.SUCCESSORS)
+    states, actions = torch.meshgrid(*map(torch.arange, next_states.shape), indexing="ij")
+    return states.flatten(), next_states.flatten(), actions.flatten()
