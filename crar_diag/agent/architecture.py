@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -73,6 +73,10 @@ class Architecture:
     reward: tuple[Layer, ...]
     discount: tuple[Layer, ...]
     q: tuple[Layer, ...]
+
+    def bare(self) -> "Architecture":
+        """Return the architecture without an encoder: an observation is its own abstract state."""
+        return replace(self, encoder=(), observation_shape=self.state_shape)
 
     def layers(self, component: str) -> tuple[Layer, ...]:
         """Return the layers of one of the five components."""

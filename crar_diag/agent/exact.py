@@ -4,7 +4,6 @@ They depend on the encoder through the 31 abstract states alone, so that an agen
 cost 31 encodings, and can be studied as functions of where the states lie.
 """
 
-from dataclasses import replace
 from typing import Final
 
 import torch
@@ -45,8 +44,6 @@ def losses_of_embedding(
         embedding: the states in the order of `simple_maze.STATES`, `[31, d]`.
         settings: the losses' constants; the paper's by default.
     """
-    # With an encoder of no layers, an observation is its own abstract state.
-    bare = replace(architecture, encoder=(), observation_shape=architecture.state_shape)
     states, next_states, actions = (index.to(embedding.device) for index in state_action_pairs())
     nothing = embedding.new_zeros(len(actions))  # the maze has no reward and no end
     batch = {
@@ -56,7 +53,8 @@ def losses_of_embedding(
         "reward": nothing,
         "terminal": nothing,
     }
-    return exact_losses(Forward(bare, parameters, batch, settings or LossSettings()), embedding)
+    forward = Forward(architecture.bare(), parameters, batch, settings or LossSettings())
+    return exact_losses(forward, embedding)
 
 
 def state_action_pairs() -> tuple[Tensor, Tensor, Tensor]:

@@ -44,7 +44,8 @@ def over_members(
         What the function returns, with a leading member axis.
     """
     some = next(iter(population.values()))
-    if lifted(architecture, some.device):
+    # One member alone needs no batched products, and gives the last bit of the model by itself.
+    if len(some) > 1 and lifted(architecture, some.device):
         return torch.func.vmap(function, chunk_size=members_at_once)(population, *inputs)
     results = []
     for m in range(len(some)):

@@ -12,10 +12,12 @@ from torch import Tensor
 from crar_diag.agent import networks
 from crar_diag.agent.architecture import Architecture
 from crar_diag.agent.checks import check_counts, check_observer
+from crar_diag.agent.clustered import clustered_error
 from crar_diag.agent.config import LOSSES
 from crar_diag.agent.exact import losses_of_embedding
 from crar_diag.agent.lifting import PICTURES_AT_ONCE, over_members, share
 from crar_diag.agent.losses import (
+    Batch,
     Forward,
     LossSettings,
     all_losses,
@@ -156,41 +158,83 @@ def sampled_losses(
         raise InputError(f"expected a sample of at least 2 transitions, found {len(data)}")
     some = next(iter(population.values()))
     sample = Transitions.of(data, observer, some.dtype, some.device)
+    rows = sample.batch(torch.arange(len(sample), device=some.device))
     rows_at_once = share(architecture, population, PICTURES_AT_ONCE)
-    pieces = torch.arange(len(sample), device=some.device).split(rows_at_once)
-    walls = np.packbits((data.tiles == WALL).reshape(len(data), -1), axis=1)
-    _, maze = np.unique(walls, axis=0, return_inverse=True)
+    clusters = torch.from_numpy(maze_of(data))
 
     def evaluate(parameters: Parameters) -> dict[str, Tensor]:
-        def single(row: dict[str, Tensor]) -> dict[str, Tensor]:
-            batch = {name: value.unsqueeze(0) for name, value in row.items()}
-            forward = Forward(architecture, parameters, batch, settings)
-            return {**all_losses(forward), "state": forward.states[0]}
-
-        each = [torch.func.vmap(single)(sample.batch(piece)) for piece in pieces]
-        losses = {name: torch.cat([part[name] for part in each]) for name in each[0]}
-        states = losses.pop("state")
-        others = torch.roll(states, 1, dims=0)
-        losses["random_pairs"] = pair_repulsion(states, others, settings.pair_scale)
-        return losses
+        encoded = encode_rows(architecture, parameters, rows, rows_at_once)
+        return losses_of_rows(architecture, parameters, encoded, settings, rows_at_once)
 
     with torch.no_grad():
         found = over_members(architecture, evaluate, population, members_at_once=_MEMBERS_AT_ONCE)
-    mean: dict[str, np.ndarray] = {}
-    error: dict[str, np.ndarray] = {}
-    for name in LOSSES:
-        values = found[name].double().cpu().numpy()
-        mean[name] = values.mean(axis=1)
-        error[name] = _clustered_error(values - mean[name][:, None], maze)
-    return SampledLosses(mean, error, int(maze.max()) + 1)
+    found = {name: values.double().cpu() for name, values in found.items()}
+    return SampledLosses(
+        mean={name: values.mean(dim=1).numpy() for name, values in found.items()},
+        standard_error={
+            name: np.array([clustered_error(row, clusters).item() for row in values])
+            for name, values in found.items()
+        },
+        mazes=int(clusters.max()) + 1,
+    )
 
 
-def _clustered_error(residuals: np.ndarray, cluster: np.ndarray) -> np.ndarray:
-    """Return the standard error `[M]` of means with residuals `[M, T]` in clusters `[T]`."""
-    clusters = int(cluster.max()) + 1
-    if clusters == 1:
-        return np.full(len(residuals), np.nan)
-    sums = np.stack([np.bincount(cluster, row, clusters) for row in residuals])
-    squares = (sums * sums).sum(axis=1)
-    error: np.ndarray = np.sqrt(squares * clusters / (clusters - 1)) / residuals.shape[1]
-    return error
+def encode_rows(
+    architecture: Architecture, parameters: Parameters, rows: Batch, at_once: int = PICTURES_AT_ONCE
+) -> Batch:
+    """Return transitions with abstract states in the place of observations.
+
+    Args:
+        architecture: the agent's layers.
+        parameters: one agent, or its encoder.
+        rows: see `losses.Batch`.
+        at_once: pictures that are encoded together; more than the cache holds would be slower.
+    """
+    states = {
+        name: torch.cat(
+            [networks.encode(architecture, parameters, part) for part in rows[name].split(at_once)]
+        )
+        for name in ("observation", "next_observation")
+    }
+    return {**rows, **states}
+
+
+def losses_of_rows(
+    architecture: Architecture,
+    parameters: Parameters,
+    encoded: Batch,
+    settings: LossSettings,
+    at_once: int = PICTURES_AT_ONCE,
+) -> dict[str, Tensor]:
+    """Return every loss on each single transition, `[T]`; its mean is the loss.
+
+    The random-pair loss pairs each row with the row before it, the first with the last.
+
+    Args:
+        architecture: the agent's layers.
+        parameters: one agent, or at least its transition, reward, discount and Q networks.
+        encoded: what `encode_rows` returned.
+        settings: the losses' constants; the Q target is the agent's own.
+        at_once: transitions in one pass.
+    """
+    bare = architecture.bare()
+
+    def single(row: dict[str, Tensor]) -> dict[str, Tensor]:
+        batch = {name: value.unsqueeze(0) for name, value in row.items()}
+        return all_losses(Forward(bare, parameters, batch, settings))
+
+    split = {name: value.split(at_once) for name, value in encoded.items()}
+    parts = [dict(zip(split, part, strict=True)) for part in zip(*split.values(), strict=True)]
+    each = [torch.func.vmap(single)(part) for part in parts]
+    losses = {name: torch.cat([part[name] for part in each]) for name in LOSSES}
+    states = encoded["observation"]
+    others = torch.roll(states, 1, dims=0)
+    return losses | {"random_pairs": pair_repulsion(states, others, settings.pair_scale)}
+
+
+def maze_of(data: TransitionData) -> np.ndarray:
+    """Return which maze each transition is of, a number from 0 on by its walls, int64 `[T]`."""
+    walls = np.packbits((data.tiles == WALL).reshape(len(data), -1), axis=1)
+    _, maze = np.unique(walls, axis=0, return_inverse=True)
+    found: np.ndarray = maze.astype(np.int64).reshape(-1)
+    return found

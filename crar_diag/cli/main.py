@@ -5,7 +5,17 @@ from typing import NoReturn
 
 import typer
 
-from crar_diag.cli import cluster, evaluate, info, predict, train, transfer
+from crar_diag.cli import (
+    cluster,
+    curvature,
+    evaluate,
+    info,
+    landscape,
+    path,
+    predict,
+    train,
+    transfer,
+)
 from crar_diag.errors import CrarDiagError, show
 from crar_diag.version import __version__
 
@@ -28,6 +38,9 @@ app.command("train", epilog=train.EXAMPLE)(train.command)
 app.command("transfer", epilog=transfer.EXAMPLE)(transfer.command)
 app.command("cluster", epilog=cluster.EXAMPLE)(cluster.command)
 app.command("predict", epilog=predict.EXAMPLE)(predict.command)
+app.command("landscape", epilog=landscape.EXAMPLE)(landscape.command)
+app.command("curvature", epilog=curvature.EXAMPLE)(curvature.command)
+app.command("path", epilog=path.EXAMPLE)(path.command)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.command)
 app.command("info", epilog=info.EXAMPLE)(info.command)
 

@@ -1,0 +1,7 @@
+"""`crar-diag curvature`."""
+
+EXAMPLE = ""
+
+
+def command() -> None:
+    """Not written yet."""

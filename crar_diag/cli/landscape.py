@@ -1,0 +1,7 @@
+"""`crar-diag landscape`."""
+
+EXAMPLE = ""
+
+
+def command() -> None:
+    """Not written yet."""

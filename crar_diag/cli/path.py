@@ -1,0 +1,7 @@
+"""`crar-diag path`."""
+
+EXAMPLE = ""
+
+
+def command() -> None:
+    """Not written yet."""

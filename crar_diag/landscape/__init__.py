@@ -1,0 +1,1 @@
+"""Loss landscapes: lines, planes and paths between agents, frozen and re-fitted, and curvature."""

@@ -1,0 +1,211 @@
+"""CRAR agents as a problem: what their losses are taken on, and which agents can be compared.
+
+In the simple maze the losses are exact: expectations over all 31 states and 124 (state, action)
+pairs. In the labyrinth they are means over a fixed sample of transitions from mazes that training
+never saw, with standard errors clustered by maze. The Q target is the agent's own, held fixed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crar_diag.agent import networks
+from crar_diag.agent.assessment import settings_of
+from crar_diag.agent.checkpoint import file_sha256
+from crar_diag.agent.config import COMPONENTS, LOSSES
+from crar_diag.agent.exact import losses_of_embedding
+from crar_diag.agent.loading import Agent
+from crar_diag.agent.loss_evaluation import (
+    encode_rows,
+    held_out_labyrinth,
+    losses_of_rows,
+    maze_of,
+)
+from crar_diag.agent.losses import Batch
+from crar_diag.agent.networks import of_component
+from crar_diag.agent.probes import HELD_OUT_TRANSITIONS
+from crar_diag.agent.replay import Transitions
+from crar_diag.envs import simple_maze
+from crar_diag.envs.domains import get_domain
+from crar_diag.envs.names import SIMPLE_MAZE
+from crar_diag.envs.observer import Observer
+from crar_diag.errors import InputError, did_you_mean
+from crar_diag.landscape.problem import Parameters, Problem
+
+ENCODER = ("encoder.*",)
+DYNAMICS = tuple(f"{component}.*" for component in COMPONENTS if component != "encoder")
+
+# Pictures of the labyrinth that are encoded together: the largest layer then fits the cache.
+_AT_ONCE = 128
+
+
+@dataclass(frozen=True, eq=False)
+class Endpoints:
+    """Agents that can be compared, in the order in which they were named.
+
+    Attributes:
+        agents: of one task and architecture.
+        domain: the visual domain in which all of them are evaluated.
+        sha256: of each one's file.
+    """
+
+    agents: tuple[Agent, ...]
+    domain: str
+    sha256: tuple[str, ...]
+
+
+def comparable(agents: Sequence[Agent], domain: str | None = None) -> Endpoints:
+    """Check that agents can be ends of one landscape.
+
+    Args:
+        agents: in order.
+        domain: in which all of them are evaluated; None for the one that they share.
+
+    Raises:
+        InputError: two of them are the same file, or differ in task, architecture, the constants
+            of the losses, or (where none is given) domain; or the domain is unknown.
+    """
+    first = agents[0]
+    shas = tuple(file_sha256(agent.path) for agent in agents)
+    for k, sha in enumerate(shas):
+        if sha in shas[:k]:
+            raise InputError(
+                f"checkpoint '{agents[k].path}' is the same as '{agents[shas.index(sha)].path}': "
+                "there is no landscape between an agent and itself"
+            )
+    for other in agents[1:]:
+        for what, mine, theirs in (
+            ("environment", first.metadata.environment, other.metadata.environment),
+            ("observation", first.metadata.observation, other.metadata.observation),
+            ("architecture", first.architecture.spec(), other.architecture.spec()),
+            ("precision", _dtype(first), _dtype(other)),
+            ("losses", settings_of(first), settings_of(other)),
+        ):
+            if mine != theirs:
+                found = "" if what == "architecture" else f": {mine} and {theirs}"
+                raise InputError(
+                    f"checkpoints '{first.path}' and '{other.path}' differ in their {what}{found}"
+                )
+        own, its = first.metadata.domain, other.metadata.domain
+        if domain is None and own != its:
+            raise InputError(
+                f"checkpoints '{first.path}' and '{other.path}' were trained in the visual domains "
+                f"'{own}' and '{its}': name the one in which both are evaluated",
+                arguments=["domain"],
+            )
+    seen = domain or first.metadata.domain
+    get_domain(seen)
+    return Endpoints(tuple(agents), seen, shas)
+
+
+def same_dynamics(agents: Sequence[Agent]) -> bool:
+    """Return whether all components but the encoder are the same bit for bit in all agents."""
+    components = [c for c in COMPONENTS if c != "encoder"]
+    first = of_component(agents[0].parameters, *components)
+    return all(
+        torch.equal(p, other.parameters[name]) for other in agents[1:] for name, p in first.items()
+    )
+
+
+def weights_of(agent: Agent, chosen: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Return the weights of the losses in the weighted sum.
+
+    They are the step ratios that the agent was trained with in the end: a rule with one optimizer a
+    loss descends no single sum, and its weights scale steps.
+
+    Args:
+        agent: whose file's configuration has them.
+        chosen: other weights for some of the losses.
+
+    Raises:
+        InputError: an unknown loss among the chosen, or no weights in the file.
+    """
+    for name in chosen or {}:
+        if name not in LOSSES:
+            raise InputError(f"unknown loss '{name}'{did_you_mean(name, LOSSES)}")
+    try:
+        schedules = agent.metadata.configuration["loss_weights"]
+        found = {
+            name: float(s[-1][1] if isinstance(s := schedules[name], list) else s)
+            for name in LOSSES
+        }
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise InputError(
+            f"checkpoint '{agent.path}': its configuration must hold loss_weights, which the sum "
+            f"of losses needs: {error!r}"
+        ) from error
+    return found | dict(chosen or {})
+
+
+def agent_problem(
+    agent: Agent,
+    domain: str,
+    *,
+    weights: Mapping[str, float] | None = None,
+    moves: Sequence[str] = ENCODER,
+    refits: Sequence[str] = DYNAMICS,
+    transitions: int = HELD_OUT_TRANSITIONS,
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+) -> Problem:
+    """Return the losses of agents like this one as a problem.
+
+    Args:
+        agent: gives task, architecture, constants and weights of the losses.
+        domain: the visual domain.
+        weights: of the losses in the sum; `weights_of` the agent by default.
+        moves: patterns of the parameters that move; the encoder's by default.
+        refits: patterns of those that an unfrozen landscape re-fits; all others by default.
+        transitions: size of the labyrinth's held-out sample.
+        seed: of that sample.
+        dtype: precision of the pictures; the agent's own by default.
+        device: where they lie.
+
+    Raises:
+        InputError: an unknown domain or loss.
+    """
+    metadata, architecture = agent.metadata, agent.architecture
+    observer = Observer(metadata.environment, metadata.observation, domain)
+    settings = settings_of(agent)
+    kind = dtype or next(iter(agent.parameters.values())).dtype
+    shared: dict[str, Any] = {
+        "moves": tuple(moves),
+        "refits": tuple(refits),
+        "weights": weights_of(agent, weights),
+        "looped": architecture.convolutional and torch.device(device).type == "cpu",
+    }
+    if metadata.environment == SIMPLE_MAZE:
+        tiles = torch.from_numpy(simple_maze.all_tiles())
+        pictures = observer(tiles).to(device=device, dtype=kind)
+
+        def embed(parameters: Parameters, pictures: Tensor) -> Tensor:
+            return networks.encode(architecture, parameters, pictures)
+
+        def exact(parameters: Parameters, embedding: Tensor) -> dict[str, Tensor]:
+            return losses_of_embedding(architecture, parameters, embedding, settings)
+
+        return Problem(losses=exact, batch=pictures, features=embed, **shared)
+    data = held_out_labyrinth(transitions, seed)
+    sample = Transitions.of(data, observer, kind, torch.device(device))
+
+    def encode(parameters: Parameters, rows: Batch) -> Batch:
+        return encode_rows(architecture, parameters, rows, _AT_ONCE)
+
+    def sampled(parameters: Parameters, encoded: Batch) -> dict[str, Tensor]:
+        return losses_of_rows(architecture, parameters, encoded, settings, _AT_ONCE)
+
+    return Problem(
+        losses=sampled,
+        batch=sample.batch(torch.arange(len(sample), device=device)),
+        features=encode,
+        clusters=torch.from_numpy(maze_of(data)).to(device),
+        **shared,
+    )
+
+
+def _dtype(agent: Agent) -> torch.dtype:
+    return next(iter(agent.parameters.values())).dtype

@@ -1,0 +1,151 @@
+"""The points of a landscape: lines between two models, and planes; made piece by piece.
+
+A grid knows its exact coordinates and makes any run of its points on demand, so that the memory
+that a landscape takes is that of a piece, not of the grid.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from crar_diag.errors import InputError
+from crar_diag.landscape.problem import Parameters
+
+LINE_START, LINE_END = -0.25, 1.25
+"""How far a line leads beyond A (alpha = 0) and B (alpha = 1)."""
+
+
+class Grid(ABC):
+    """Points in the space of the moving parameters.
+
+    Attributes:
+        axes: coordinates along each axis, float64.
+    """
+
+    axes: tuple[np.ndarray, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Points along each axis."""
+        return tuple(len(axis) for axis in self.axes)
+
+    def __len__(self) -> int:
+        """Return the number of points."""
+        return int(np.prod(self.shape))
+
+    @abstractmethod
+    def points(self, start: int, stop: int) -> Parameters:
+        """Return the points from `start` to `stop`, `[n, ...]`, the last axis running fastest."""
+
+
+@dataclass(frozen=True, eq=False)
+class Line(Grid):
+    """(1 - alpha) A + alpha B; A and B themselves, bit for bit, at 0 and 1.
+
+    Attributes:
+        a: the parameters at 0.
+        b: those at 1, of the same names and shapes.
+        alphas: coordinates, float64 `[G]`.
+    """
+
+    a: Parameters
+    b: Parameters
+    alphas: np.ndarray
+
+    @property
+    def axes(self) -> tuple[np.ndarray, ...]:  # type: ignore[override]
+        """The coordinates."""
+        return (self.alphas,)
+
+    def points(self, start: int, stop: int) -> Parameters:
+        """Return some of the points, `[n, ...]`, in the precision of A."""
+        alphas = torch.from_numpy(np.asarray(self.alphas[start:stop], np.float64))
+        found = {}
+        for name, a in self.a.items():
+            b = self.b[name]
+            alpha = alphas.reshape(-1, *[1] * a.dim())
+            points = ((1 - alpha) * a.double() + alpha * b.double()).to(a.dtype)
+            # 0 x (-0.0) + (-0.0) keeps its sign so, and what is not finite stays where it is.
+            points[alphas == 0], points[alphas == 1] = a, b
+            found[name] = points
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Plane(Grid):
+    """origin + x u + y v.
+
+    Attributes:
+        origin: the parameters at (0, 0).
+        u: the first direction; parameters that it lacks do not move along x.
+        v: the second one.
+        xs: coordinates along u, float64.
+        ys: coordinates along v, float64; the grid's shape is `[len(xs), len(ys)]`.
+    """
+
+    origin: Parameters
+    u: Parameters
+    v: Parameters
+    xs: np.ndarray
+    ys: np.ndarray
+
+    @property
+    def axes(self) -> tuple[np.ndarray, ...]:  # type: ignore[override]
+        """The coordinates along both directions."""
+        return (self.xs, self.ys)
+
+    def points(self, start: int, stop: int) -> Parameters:
+        """Return some of the points, `[n, ...]`, in the precision of the origin."""
+        rows, columns = np.divmod(np.arange(start, min(stop, len(self))), len(self.ys))
+        return self.at(self.xs[rows], self.ys[columns])
+
+    def at(self, x: np.ndarray, y: np.ndarray) -> Parameters:
+        """Return the points of given coordinates, `[n]` each; computed in double precision."""
+        coordinates = [torch.from_numpy(np.asarray(c, np.float64)) for c in (x, y)]
+        found = {}
+        for name, origin in self.origin.items():
+            points = origin.double().expand(len(coordinates[0]), *origin.shape)
+            for c, direction in zip(coordinates, (self.u, self.v), strict=True):
+                if name in direction:
+                    step = c.reshape(-1, *[1] * origin.dim()) * direction[name].double()
+                    points = points + step
+            found[name] = points.to(origin.dtype)
+        return found
+
+
+def line_alphas(points: int) -> np.ndarray:
+    """Return evenly spaced coordinates from -0.25 to 1.25 among which 0 and 1 are, exactly.
+
+    Args:
+        points: 6 k + 1 (61, say): from -0.25 to 1.25 there are six quarters.
+
+    Raises:
+        InputError: another number, which would miss 0 or 1.
+    """
+    if points < 7 or points % 6 != 1:
+        nearest = max(7, 6 * round((points - 1) / 6) + 1)
+        raise InputError(
+            f"a line needs 6 k + 1 points (7, 13, ..., 61), so that both ends are among them, "
+            f"found {points}: take {nearest}",
+            arguments=["points"],
+        )
+    # From integers, so that 0 and 1 come out exactly.
+    found: np.ndarray = (np.arange(points) * 6 - (points - 1)) / (4 * (points - 1))
+    return found
+
+
+def plane_axis(low: float, high: float, points: int) -> np.ndarray:
+    """Return evenly spaced coordinates of an axis of a plane.
+
+    Raises:
+        InputError: fewer than 3 points, or an even number, which has no middle.
+    """
+    if points < 3 or points % 2 == 0:
+        raise InputError(
+            f"a plane needs an odd number of points along each axis, 3 at least, found {points}: "
+            f"take {max(3, points + 1 - points % 2)}",
+            arguments=["points"],
+        )
+    return np.linspace(low, high, points)

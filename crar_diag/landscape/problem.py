@@ -1,0 +1,192 @@
+"""What a landscape is drawn of: losses of named parameters, and which of these move.
+
+Nothing here knows of CRAR. A model takes part by a function `(parameters, batch) -> losses` and by
+patterns for the names of its parameters: those that *move* (a line or plane leads through their
+values), those that are *re-fitted* where the landscape is unfrozen, and all others, which are held.
+`crar_diag.landscape.agents` makes such a problem of agents.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crar_diag.agent.clustered import clustered_error
+from crar_diag.errors import InputError
+
+Parameters = dict[str, Tensor]
+"""One model, or `[G, ...]` of them."""
+Values = dict[str, Tensor]
+"""Each loss by name."""
+
+SUM = "sum"
+"""The name of the weighted sum among the losses."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Losses of named parameters.
+
+    Attributes:
+        losses: `(parameters, batch)` -> each loss by name: a scalar, or terms `[T]` of which the
+            loss is the mean; differentiable by the parameters, and fit for `torch.func.vmap`.
+        batch: what the losses are taken on: whatever `losses` and `features` understand.
+        moves: patterns (as file names have them: `encoder.*`) of the parameters that move.
+        refits: patterns of the parameters that an unfrozen landscape re-fits; none of them moves.
+        weights: of the losses in the weighted sum; 1 for a loss that is not named.
+        features: `(parameters, batch)` -> what stands for the batch in `losses` where given: all
+            that depends on the moving parameters. A re-fit, which holds these, computes it once.
+        clusters: where losses have terms, which of them are not independent of each other: a
+            number for each, int64 `[T]`; standard errors are those of a mean over clusters. Each
+            term for itself by default.
+        looped: evaluate many points one after the other instead of by `vmap` (convolutions on a
+            CPU are faster so).
+    """
+
+    losses: Callable[[Parameters, Any], Values]
+    batch: Any
+    moves: Sequence[str] = ("*",)
+    refits: Sequence[str] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
+    features: Callable[[Parameters, Any], Any] | None = None
+    clusters: Tensor | None = None
+    looped: bool = False
+
+    def moving(self, parameters: Parameters) -> Parameters:
+        """Return the parameters that move.
+
+        Raises:
+            InputError: none does.
+        """
+        found = matching(parameters, self.moves)
+        if not found:
+            raise InputError(
+                f"no parameter is called {' or '.join(self.moves)}: the names are "
+                f"{', '.join(parameters)}"
+            )
+        return found
+
+    def refitted(self, parameters: Parameters) -> Parameters:
+        """Return the parameters that are re-fitted.
+
+        Raises:
+            InputError: none is, or one of them moves.
+        """
+        found = matching(parameters, self.refits)
+        if not found:
+            raise InputError(
+                f"no parameter to re-fit is called {' or '.join(self.refits) or 'anything'}: the "
+                f"names are {', '.join(parameters)}"
+            )
+        both = found.keys() & matching(parameters, self.moves).keys()
+        if both:
+            raise InputError(f"parameter '{min(both)}' both moves and is re-fitted")
+        return found
+
+    def seen(self, parameters: Parameters) -> Any:
+        """Return what the losses see: the batch, or its features."""
+        return self.batch if self.features is None else self.features(parameters, self.batch)
+
+    def values(self, parameters: Parameters) -> Values:
+        """Return each loss of one model, scalars, with gradients."""
+        return means(self.losses(parameters, self.seen(parameters)))
+
+    def total(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Return the weighted sum of losses, of the losses' shape."""
+        return weighted_sum(values, self.weights)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The losses at G points.
+
+    Attributes:
+        losses: each by name, and their weighted sum as `sum`, `[G]`.
+        errors: their standard errors, `[G]`, where the losses have terms; else empty.
+    """
+
+    losses: Values
+    errors: Values
+
+
+def matching(parameters: Mapping[str, Tensor], patterns: Sequence[str]) -> Parameters:
+    """Return the parameters whose names any of the patterns fits, in their own order."""
+    return {
+        name: p
+        for name, p in parameters.items()
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
+
+
+def means(values: Mapping[str, Tensor]) -> Values:
+    """Return the losses of which `values` has the terms."""
+    return {name: value.mean() if value.dim() else value for name, value in values.items()}
+
+
+def weighted_sum(values: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Return the sum of losses, each times its weight (1 unless named).
+
+    Raises:
+        InputError: a weight of a loss that is not there, or one that is not finite.
+    """
+    for name, weight in weights.items():
+        if name not in values or not math.isfinite(weight):
+            raise InputError(
+                f"expected a finite weight of one of the losses {', '.join(values)}, found "
+                f"{name}={weight}"
+            )
+    return torch.stack([weights.get(name, 1.0) * value for name, value in values.items()]).sum(0)
+
+
+def evaluate(
+    problem: Problem, moving: Parameters, held: Parameters, at_once: int = 64
+) -> Evaluation:
+    """Return the losses at many points, without gradients.
+
+    Args:
+        problem: what is evaluated.
+        moving: the parameters that differ between the points, `[G, ...]`.
+        held: all others, of one model.
+        at_once: points in one pass of `vmap`; bounds the memory.
+    """
+
+    def single(own: Parameters) -> tuple[Values, Values]:
+        parameters = held | own
+        values = problem.losses(parameters, problem.seen(parameters))
+        losses, errors = means(values), _errors(values, problem)
+        return losses | {SUM: problem.total(losses)}, errors
+
+    parts = []
+    with torch.no_grad():
+        for own in pieces(moving, 1 if problem.looped else at_once):
+            if len(next(iter(own.values()))) == 1:  # no batched products: bit for bit that model's
+                found = single({name: p[0] for name, p in own.items()})
+                parts.append(tuple({n: v[None] for n, v in one.items()} for one in found))
+            else:
+                parts.append(torch.func.vmap(single)(own))
+    losses, errors = (
+        {name: torch.cat([part[k][name] for part in parts]) for name in parts[0][k]}
+        for k in range(2)
+    )
+    return Evaluation(losses, errors)
+
+
+def pieces(points: Parameters, at_once: int) -> Iterator[Parameters]:
+    """Yield at most so many of `[G, ...]` points at a time."""
+    count = len(next(iter(points.values())))
+    for start in range(0, count, at_once):
+        yield {name: p[start : start + at_once] for name, p in points.items()}
+
+
+def _errors(values: Values, problem: Problem) -> Values:
+    """Return the standard errors of losses that have terms, and of their sum."""
+    terms = {name: value for name, value in values.items() if value.dim()}
+    if not terms:
+        return {}
+    total = sum(problem.weights.get(name, 1.0) * value for name, value in terms.items())
+    terms[SUM] = torch.as_tensor(total)
+    return {name: clustered_error(value, problem.clusters) for name, value in terms.items()}
