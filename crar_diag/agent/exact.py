@@ -32,6 +32,7 @@ def losses_of_embedding(
     parameters: Parameters,
     embedding: Tensor,
     settings: LossSettings | None = None,
+    q_target: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Return the exact losses as functions of where the 31 states lie, without an encoder.
 
@@ -43,7 +44,29 @@ def losses_of_embedding(
         parameters: one agent, or at least its transition, reward, discount and Q networks.
         embedding: the states in the order of `simple_maze.STATES`, `[31, d]`.
         settings: the losses' constants; the paper's by default.
+        q_target: what Q is to be, `[124]`, instead of the agent's own target (`q_targets`).
     """
+    forward = _forward(architecture, parameters, embedding, settings, q_target)
+    return exact_losses(forward, embedding)
+
+
+def q_targets(
+    architecture: Architecture,
+    parameters: Parameters,
+    embedding: Tensor,
+    settings: LossSettings | None = None,
+) -> Tensor:
+    """Return the agent's own Q target of all (state, action) pairs, without gradient, `[124]`."""
+    return _forward(architecture, parameters, embedding, settings).q_target
+
+
+def _forward(
+    architecture: Architecture,
+    parameters: Parameters,
+    embedding: Tensor,
+    settings: LossSettings | None,
+    q_target: Tensor | None = None,
+) -> Forward:
     states, next_states, actions = (index.to(embedding.device) for index in state_action_pairs())
     nothing = embedding.new_zeros(len(actions))  # the maze has no reward and no end
     batch = {
@@ -53,8 +76,8 @@ def losses_of_embedding(
         "reward": nothing,
         "terminal": nothing,
     }
-    forward = Forward(architecture.bare(), parameters, batch, settings or LossSettings())
-    return exact_losses(forward, embedding)
+    settings = settings or LossSettings()
+    return Forward(architecture.bare(), parameters, batch, settings, q_target=q_target)
 
 
 def state_action_pairs() -> tuple[Tensor, Tensor, Tensor]:

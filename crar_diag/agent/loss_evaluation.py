@@ -205,6 +205,7 @@ def losses_of_rows(
     encoded: Batch,
     settings: LossSettings,
     at_once: int = PICTURES_AT_ONCE,
+    q_target: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Return every loss on each single transition, `[T]`; its mean is the loss.
 
@@ -216,14 +217,17 @@ def losses_of_rows(
         encoded: what `encode_rows` returned.
         settings: the losses' constants; the Q target is the agent's own.
         at_once: transitions in one pass.
+        q_target: what Q is to be, `[T]`, instead of the agent's own target.
     """
     bare = architecture.bare()
 
     def single(row: dict[str, Tensor]) -> dict[str, Tensor]:
         batch = {name: value.unsqueeze(0) for name, value in row.items()}
-        return all_losses(Forward(bare, parameters, batch, settings))
+        held = batch.pop("q_target", None)
+        return all_losses(Forward(bare, parameters, batch, settings, q_target=held))
 
-    split = {name: value.split(at_once) for name, value in encoded.items()}
+    rows = encoded if q_target is None else {**encoded, "q_target": q_target}
+    split = {name: value.split(at_once) for name, value in rows.items()}
     parts = [dict(zip(split, part, strict=True)) for part in zip(*split.values(), strict=True)]
     each = [torch.func.vmap(single)(part) for part in parts]
     losses = {name: torch.cat([part[name] for part in each]) for name in LOSSES}

@@ -92,6 +92,7 @@ class Forward:
         batch: see `Batch`.
         settings: constants of the losses.
         target: the target network, or None for the agent itself, detached (outside training).
+        q_target: the Q target itself, `[batch]`, where it is held while the agent changes.
     """
 
     def __init__(
@@ -101,12 +102,15 @@ class Forward:
         batch: Batch,
         settings: LossSettings,
         target: Parameters | None = None,
+        q_target: Tensor | None = None,
     ) -> None:
         self.architecture = architecture
         self.parameters = parameters
         self.batch = batch
         self.settings = settings
         self._target = target
+        if q_target is not None:
+            self.q_target = q_target
 
     @cached_property
     def states(self) -> Tensor:

@@ -98,6 +98,20 @@ def add_to_report(output: Path, groups: "Mapping[str, xr.Dataset]", seed: int) -
     store.add_to_report(output, groups, made)
 
 
+def check_report_place(output: Path) -> None:
+    """Refuse, before any work, a file that no report can be added to.
+
+    Raises:
+        InputError: it is there and is no whole report, or its folder is not there.
+    """
+    from crar_diag.report.store import check_report
+
+    if not is_folder(output.parent):
+        raise InputError(f"report '{output}': there is no folder '{output.parent}'")
+    if output.exists():
+        check_report(output)
+
+
 def duration(seconds: float) -> str:
     """Return a time such as `1 h 05 min`, `3 min 20 s` or `12 s`."""
     if not math.isfinite(seconds):
@@ -184,11 +198,18 @@ class ProgressLine:
         self._begun = True
 
 
-def counting(line: ProgressLine, unit: str) -> Callable[[int, int], None]:
-    """Return what shows on `line` how many of all units are done since now."""
+def counting(
+    line: ProgressLine, unit: str, stop: threading.Event | None = None
+) -> Callable[[int, int], None]:
+    """Return what shows on `line` how many of all units are done since now.
+
+    It raises KeyboardInterrupt when `stop` is set.
+    """
     began = time.monotonic()
 
     def show(done: int, total: int) -> None:
+        if stop is not None and stop.is_set():
+            raise KeyboardInterrupt
         speed = done / (time.monotonic() - began) if done else math.nan
         line.show(
             done / total, f"{done:,} of {total:,} {unit}", speed, unit, (total - done) / speed

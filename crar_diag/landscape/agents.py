@@ -16,7 +16,7 @@ from crar_diag.agent import networks
 from crar_diag.agent.assessment import settings_of
 from crar_diag.agent.checkpoint import file_sha256
 from crar_diag.agent.config import COMPONENTS, LOSSES
-from crar_diag.agent.exact import losses_of_embedding
+from crar_diag.agent.exact import losses_of_embedding, q_targets
 from crar_diag.agent.loading import Agent
 from crar_diag.agent.loss_evaluation import (
     encode_rows,
@@ -24,7 +24,7 @@ from crar_diag.agent.loss_evaluation import (
     losses_of_rows,
     maze_of,
 )
-from crar_diag.agent.losses import Batch
+from crar_diag.agent.losses import Batch, Forward
 from crar_diag.agent.networks import of_component
 from crar_diag.agent.probes import HELD_OUT_TRANSITIONS
 from crar_diag.agent.replay import Transitions
@@ -37,6 +37,9 @@ from crar_diag.landscape.problem import Parameters, Problem
 
 ENCODER = ("encoder.*",)
 DYNAMICS = tuple(f"{component}.*" for component in COMPONENTS if component != "encoder")
+
+Q_TARGET = "q_target"
+"""The constant that stands for the agent's own Q target while its parameters change."""
 
 # Pictures of the labyrinth that are encoded together: the largest layer then fits the cache.
 _AT_ONCE = 128
@@ -77,18 +80,7 @@ def comparable(agents: Sequence[Agent], domain: str | None = None) -> Endpoints:
                 "there is no landscape between an agent and itself"
             )
     for other in agents[1:]:
-        for what, mine, theirs in (
-            ("environment", first.metadata.environment, other.metadata.environment),
-            ("observation", first.metadata.observation, other.metadata.observation),
-            ("architecture", first.architecture.spec(), other.architecture.spec()),
-            ("precision", _dtype(first), _dtype(other)),
-            ("losses", settings_of(first), settings_of(other)),
-        ):
-            if mine != theirs:
-                found = "" if what == "architecture" else f": {mine} and {theirs}"
-                raise InputError(
-                    f"checkpoints '{first.path}' and '{other.path}' differ in their {what}{found}"
-                )
+        check_same_task(first, other)
         own, its = first.metadata.domain, other.metadata.domain
         if domain is None and own != its:
             raise InputError(
@@ -99,6 +91,26 @@ def comparable(agents: Sequence[Agent], domain: str | None = None) -> Endpoints:
     seen = domain or first.metadata.domain
     get_domain(seen)
     return Endpoints(tuple(agents), seen, shas)
+
+
+def check_same_task(first: Agent, other: Agent) -> None:
+    """Refuse two agents whose parameters do not mean the same.
+
+    Raises:
+        InputError: they differ in task, architecture, precision or the constants of the losses.
+    """
+    for what, mine, theirs in (
+        ("environment", first.metadata.environment, other.metadata.environment),
+        ("observation", first.metadata.observation, other.metadata.observation),
+        ("architecture", first.architecture.spec(), other.architecture.spec()),
+        ("precision", _dtype(first), _dtype(other)),
+        ("losses' constants", settings_of(first), settings_of(other)),
+    ):
+        if mine != theirs:
+            found = "" if what == "architecture" else f": {mine} and {theirs}"
+            raise InputError(
+                f"checkpoints '{first.path}' and '{other.path}' differ in their {what}{found}"
+            )
 
 
 def same_dynamics(agents: Sequence[Agent]) -> bool:
@@ -186,9 +198,15 @@ def agent_problem(
             return networks.encode(architecture, parameters, pictures)
 
         def exact(parameters: Parameters, embedding: Tensor) -> dict[str, Tensor]:
-            return losses_of_embedding(architecture, parameters, embedding, settings)
+            q_target = parameters.get(Q_TARGET)
+            return losses_of_embedding(architecture, parameters, embedding, settings, q_target)
 
-        return Problem(losses=exact, batch=pictures, features=embed, **shared)
+        def own_targets(parameters: Parameters, embedding: Tensor) -> Parameters:
+            return {Q_TARGET: q_targets(architecture, parameters, embedding, settings)}
+
+        return Problem(
+            losses=exact, batch=pictures, features=embed, constants=own_targets, **shared
+        )
     data = held_out_labyrinth(transitions, seed)
     sample = Transitions.of(data, observer, kind, torch.device(device))
 
@@ -196,12 +214,17 @@ def agent_problem(
         return encode_rows(architecture, parameters, rows, _AT_ONCE)
 
     def sampled(parameters: Parameters, encoded: Batch) -> dict[str, Tensor]:
-        return losses_of_rows(architecture, parameters, encoded, settings, _AT_ONCE)
+        q_target = parameters.get(Q_TARGET)
+        return losses_of_rows(architecture, parameters, encoded, settings, _AT_ONCE, q_target)
+
+    def own_q_targets(parameters: Parameters, encoded: Batch) -> Parameters:
+        return {Q_TARGET: Forward(architecture.bare(), parameters, encoded, settings).q_target}
 
     return Problem(
         losses=sampled,
         batch=sample.batch(torch.arange(len(sample), device=device)),
         features=encode,
+        constants=own_q_targets,
         clusters=torch.from_numpy(maze_of(data)).to(device),
         **shared,
     )

@@ -13,9 +13,6 @@ import torch
 from crar_diag.errors import InputError
 from crar_diag.landscape.problem import Parameters
 
-LINE_START, LINE_END = -0.25, 1.25
-"""How far a line leads beyond A (alpha = 0) and B (alpha = 1)."""
-
 
 class Grid(ABC):
     """Points in the space of the moving parameters.
@@ -116,23 +113,23 @@ class Plane(Grid):
 
 
 def line_alphas(points: int) -> np.ndarray:
-    """Return evenly spaced coordinates from -0.25 to 1.25 among which 0 and 1 are, exactly.
+    """Return evenly spaced coordinates among which 0 and 1 are, exactly.
+
+    A sixth of the intervals, to the nearest whole one, lies beyond either end: 61 points lead from
+    -0.25 to 1.25.
 
     Args:
-        points: 6 k + 1 (61, say): from -0.25 to 1.25 there are six quarters.
+        points: 7 or more.
 
     Raises:
-        InputError: another number, which would miss 0 or 1.
+        InputError: fewer.
     """
-    if points < 7 or points % 6 != 1:
-        nearest = max(7, 6 * round((points - 1) / 6) + 1)
-        raise InputError(
-            f"a line needs 6 k + 1 points (7, 13, ..., 61), so that both ends are among them, "
-            f"found {points}: take {nearest}",
-            arguments=["points"],
-        )
+    if points < 7:
+        raise InputError(f"a line needs at least 7 points, found {points}", arguments=["points"])
+    beyond = round((points - 1) / 6)
+    between = points - 1 - 2 * beyond
     # From integers, so that 0 and 1 come out exactly.
-    found: np.ndarray = (np.arange(points) * 6 - (points - 1)) / (4 * (points - 1))
+    found: np.ndarray = (np.arange(points) - beyond) / between
     return found
 
 
@@ -140,7 +137,17 @@ def plane_axis(low: float, high: float, points: int) -> np.ndarray:
     """Return evenly spaced coordinates of an axis of a plane.
 
     Raises:
-        InputError: fewer than 3 points, or an even number, which has no middle.
+        InputError: see `check_odd`.
+    """
+    check_odd(points)
+    return np.linspace(low, high, points)
+
+
+def check_odd(points: int) -> None:
+    """Refuse numbers of points along a plane's axis that have no middle, or are tiny.
+
+    Raises:
+        InputError: an even number, or one below 3.
     """
     if points < 3 or points % 2 == 0:
         raise InputError(
@@ -148,4 +155,3 @@ def plane_axis(low: float, high: float, points: int) -> np.ndarray:
             f"take {max(3, points + 1 - points % 2)}",
             arguments=["points"],
         )
-    return np.linspace(low, high, points)

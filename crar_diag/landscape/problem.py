@@ -40,6 +40,9 @@ class Problem:
         weights: of the losses in the weighted sum; 1 for a loss that is not named.
         features: `(parameters, batch)` -> what stands for the batch in `losses` where given: all
             that depends on the moving parameters. A re-fit, which holds these, computes it once.
+        constants: `(parameters, batch or features)` -> entries that stand beside the parameters
+            while these change: what `losses` would else take from the parameters without gradient,
+            such as the Q target. A re-fit, which changes them, computes it once, at its start.
         clusters: where losses have terms, which of them are not independent of each other: a
             number for each, int64 `[T]`; standard errors are those of a mean over clusters. Each
             term for itself by default.
@@ -53,6 +56,7 @@ class Problem:
     refits: Sequence[str] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     features: Callable[[Parameters, Any], Any] | None = None
+    constants: Callable[[Parameters, Any], Parameters] | None = None
     clusters: Tensor | None = None
     looped: bool = False
 
@@ -90,6 +94,12 @@ class Problem:
     def seen(self, parameters: Parameters) -> Any:
         """Return what the losses see: the batch, or its features."""
         return self.batch if self.features is None else self.features(parameters, self.batch)
+
+    def anchored(self, parameters: Parameters) -> Parameters:
+        """Return the entries that hold constant what depends on these parameters; maybe none."""
+        if self.constants is None:
+            return {}
+        return self.constants(parameters, self.seen(parameters))
 
     def values(self, parameters: Parameters) -> Values:
         """Return each loss of one model, scalars, with gradients."""
@@ -143,15 +153,19 @@ def weighted_sum(values: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
 
 
 def evaluate(
-    problem: Problem, moving: Parameters, held: Parameters, at_once: int = 64
+    problem: Problem,
+    moving: Parameters,
+    held: Parameters,
+    at_once: int = 64,
 ) -> Evaluation:
     """Return the losses at many points, without gradients.
 
     Args:
         problem: what is evaluated.
-        moving: the parameters that differ between the points, `[G, ...]`.
+        moving: the parameters that differ between the points, `[G, ...]`, and maybe constants.
         held: all others, of one model.
-        at_once: points in one pass of `vmap`; bounds the memory.
+        at_once: points in one pass of `vmap`; bounds the memory. A point alone is evaluated as that
+            model is by itself, to the last bit.
     """
 
     def single(own: Parameters) -> tuple[Values, Values]:
