@@ -56,9 +56,13 @@ def test_the_plot_example_draws_checkpoints_and_refuses_what_is_none(tmp_path):
 
 def test_the_shipped_transfers_are_what_their_table_says(monkeypatch):
     monkeypatch.chdir(EXAMPLES.parent)  # their files name their base from there
-    rows = (BASES / "README.md").read_text().split("# Three of their transfers")[1]
+    rows = (BASES / "README.md").read_text().split("# Seven of their transfers")[1]
     table = re.findall(r"^\| `(\S+)` \| (\w+) \| (\S+) \| (\S+) \|", rows, re.MULTILINE)
-    assert [kind for _, kind, _, _ in table] == ["identity", "exchange", "other"]
+    kinds = ["identity", "exchange", "other", "identity", "exchange", "identity", "exchange"]
+    assert [kind for _, kind, _, _ in table] == kinds
+    assert {f"{name}.safetensors" for name, *_ in table} == {
+        path.name for path in (BASES / "transfers").iterdir()
+    }
     found = of_checkpoints([BASES / "transfers" / f"{name}.safetensors" for name, *_ in table])
     for row, (_, kind, distance, loss) in enumerate(table):
         assert found.kind.values[row] == kind
@@ -88,3 +92,18 @@ def test_the_example_of_transfers_draws_a_run_and_refuses_one_of_base_models(tmp
     assert wrong.returncode == 1
     assert "is not a run folder" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+
+
+def test_the_script_with_loss_landscapes_draws_transfers_and_refuses_an_agent_and_itself(tmp_path):
+    a, b = (str(p) for p in sorted((BASES / "transfers").glob("*.safetensors"))[:2])
+    script = [sys.executable, str(EXAMPLES / "loss_landscapes_script.py"), "--steps", "4"]
+    target = tmp_path / "between.png"
+    subprocess.run([*script, a, b, "-o", str(target)], check=True, capture_output=True)
+    assert target.read_bytes().startswith(b"\x89PNG")
+    wrong = subprocess.run(
+        [*script, a, a, "-o", str(tmp_path / "no.png")], capture_output=True, text=True
+    )
+    assert wrong.returncode == 1
+    assert "is the same as" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    assert not (tmp_path / "no.png").exists()

@@ -256,9 +256,9 @@ def test_transfers_at_a_rate_beyond_all_diverge_in_their_run_as_well(tmp_path):
     assert np.isfinite(run.distance).all()  # it stays at its last finite parameters
 
 
-def test_the_shipped_transfers_are_an_identity_an_exchange_and_neither(monkeypatch):
+def test_the_shipped_transfers_of_a_base_are_an_identity_an_exchange_and_neither(monkeypatch):
     monkeypatch.chdir(BASES.parents[2])  # their base is told from the repository's root
-    found = of_checkpoints(sorted((BASES / "transfers").glob("*.safetensors")))
+    found = of_checkpoints(sorted((BASES / "transfers").glob("*base-seed0*.safetensors")))
     assert found.seed.values.tolist() == [12, 17, 20]
     assert found.kind.values.tolist() == ["identity", "exchange", "other"]
     np.testing.assert_allclose(found.distance, [0.033, 1.17, 1.20], rtol=0.02)
