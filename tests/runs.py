@@ -80,9 +80,9 @@ def given(seeds: str, updates: int) -> dict[str, str | int]:
 def content(folder: Path) -> dict[str, bytes]:
     """Return a folder's files but for the lock and the history, whose durations differ."""
     return {
-        path.name: path.read_bytes()
-        for path in folder.iterdir()
-        if path.name not in (".lock", "history.h5")
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in (".lock", "history.h5")
     }
 
 

@@ -178,6 +178,8 @@ class TrainConfig(FrozenModel):
     Defaults are the values that the published experiments share, or the neutral one (no decay, no
     evaluation, weight 1). What differs between the environments comes from `preset`. `engine`
     chooses the implementation of an update; `auto` takes the fused one where it applies.
+    `snapshots_every` keeps each agent's weights as they are at the start, after every so many
+    epochs and at the end (0 = none); see `crar_diag.agent.snapshots`.
     """
 
     name: str = "base"
@@ -187,6 +189,7 @@ class TrainConfig(FrozenModel):
     seeds: tuple[Seed, ...] = (0,)
     updates: Count
     updates_per_epoch: Count
+    snapshots_every: CountOrZero = 0
     batch_size: Annotated[int, Field(ge=2, le=2**31)] = 32
     precision: Literal["float32", "float64"] = "float32"
     engine: Literal["auto", "reference", "fused"] = "auto"
@@ -208,6 +211,10 @@ class TrainConfig(FrozenModel):
     def agents(self) -> dict[Any, str]:
         """Return how the run's files are called, by what tells its agents apart: the seed."""
         return {seed: f"{self.name}-seed{seed}" for seed in self.seeds}
+
+    def members(self) -> tuple[str, ...]:
+        """Return the name of each agent that is trained, in the order of the population."""
+        return tuple(self.agents().values())
 
     @field_validator("name")
     @classmethod

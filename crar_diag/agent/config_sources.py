@@ -141,6 +141,7 @@ _OPTIONS: Final = {
     "environment": "--env",
     "variants": "--variant",
     "learning_rates": "--learning-rate",
+    "snapshots_every": "--snapshots",
 }
 
 

@@ -4,6 +4,7 @@ import time
 
 import torch
 
+from crar_diag.agent import snapshots
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.engine import Engine
 from crar_diag.agent.history import History
@@ -52,7 +53,8 @@ def plan(config: TrainConfig, threads: int | None = None) -> dict[str, int | flo
     agents_bytes = sum(t.nbytes for t in population.state().values()) * members // len(population)
     state_bytes = agents_bytes + history_bytes
     data_bytes = len(config.seeds) * config.data.transitions * _TRANSITION_BYTES
-    checkpoint_bytes = len(config.agents()) * population.parameters[0].nbytes
+    agent_bytes = population.parameters[0].nbytes
+    files = len(config.agents()) + members * snapshots.count(config)
     return {
         "members": members,
         "updates": config.updates,
@@ -60,7 +62,7 @@ def plan(config: TrainConfig, threads: int | None = None) -> dict[str, int | flo
         "parameters": architecture.parameter_count(),
         "memory_bytes": _PROCESS_BYTES + data_bytes + _COPIES_WHILE_SAVING * state_bytes,
         # The state is written beside its predecessor.
-        "disk_bytes": 2 * state_bytes + checkpoint_bytes + history_bytes,
+        "disk_bytes": 2 * state_bytes + files * agent_bytes + history_bytes,
         "rate": rate,
         "seconds": members * config.updates / rate,
     }

@@ -44,8 +44,7 @@ def over_members(
         What the function returns, with a leading member axis.
     """
     some = next(iter(population.values()))
-    # One member alone needs no batched products, and gives the last bit of the model by itself.
-    if len(some) > 1 and lifted(architecture, some.device):
+    if lifted(architecture, some.device):
         return torch.func.vmap(function, chunk_size=members_at_once)(population, *inputs)
     results = []
     for m in range(len(some)):

@@ -3,6 +3,7 @@
     run.toml                     the resolved configuration, written first
     <name>-seed<S>.safetensors   one checkpoint a member; of transfers, one a transfer
     history.h5                   losses and scores over the updates, NaN where still to come
+    snapshots/                   members as they were on the way, where asked for (`snapshots`)
     resume.safetensors           what a killed run needs to go on as if nothing had happened
     .lock                        held while a process writes here
 
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+import tomli_w
 import torch
 from filelock import FileLock, Timeout
 
@@ -31,6 +33,10 @@ CONFIG_NAME: Final = "run.toml"
 HISTORY_NAME: Final = "history.h5"
 RESUME_NAME: Final = "resume.safetensors"
 LOCK_NAME: Final = ".lock"
+SNAPSHOTS_NAME: Final = "snapshots"
+
+# Keys that came later: at these values a state's digest leaves them out, as older states do.
+_LATER_KEYS: Final = {"snapshots_every": 0}
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,11 @@ class Run:
     def history_path(self) -> Path:
         """Where the run's history stands."""
         return self.path / HISTORY_NAME
+
+    @property
+    def snapshots_path(self) -> Path:
+        """Where the run's snapshots stand."""
+        return self.path / SNAPSHOTS_NAME
 
     @property
     def checkpoints(self) -> dict[Any, Path]:
@@ -104,7 +115,9 @@ class Run:
         return self.path / RESUME_NAME
 
     def _configuration_sha256(self) -> str:
-        return hashlib.sha256(to_toml(self.config).encode()).hexdigest()
+        document, later = self.config.model_dump(), _LATER_KEYS.items()
+        text = tomli_w.dumps({key: v for key, v in document.items() if (key, v) not in later})
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -141,6 +154,8 @@ class RunFolder(Run):
             # Decided under the lock: another process may have begun a run here in between.
             chosen = choose_config(path, config, resume)
             remove_leftovers(path)
+            if (path / SNAPSHOTS_NAME).is_dir():
+                remove_leftovers(path / SNAPSHOTS_NAME)
             if not _holds_run(path):
                 write_atomically(path / CONFIG_NAME, to_toml(chosen).encode())
             yield cls(path, chosen)

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 
 from crar_diag.agent.assembly import build, choose_engine
-from crar_diag.agent.config import COMPONENTS, TrainConfig, flatten
+from crar_diag.agent.checkpoint import Checkpoint, CheckpointMetadata
+from crar_diag.agent.config import COMPONENTS, LOSSES, TrainConfig, flatten
 from crar_diag.agent.engine import Engine
 from crar_diag.agent.history import History, Labels
 from crar_diag.agent.population import Population
 from crar_diag.agent.replay import Replay
+from crar_diag.agent.versions import library_versions
 from crar_diag.envs.names import SIMPLE_MAZE
 from crar_diag.errors import InputError
 
@@ -102,6 +104,33 @@ class Task:
         own = self.config.model_copy(update={"seeds": (seed,)})
         frozen = tuple(c for c in COMPONENTS if c not in self.config.trainable)
         return Origin(seed, own.model_dump(mode="json"), frozen)
+
+    def checkpoint(self, member: int, losses: np.ndarray) -> Checkpoint:
+        """Return a member as it is now, as its file holds it.
+
+        Args:
+            member: which.
+            losses: its present ones, `[7]`.
+        """
+        population, origin = self.population, self.origin(member)
+        diverged = int(population.diverged_at[member])
+        metadata = CheckpointMetadata(
+            environment=self.config.environment,
+            observation=self.config.observation,
+            domain=self.config.domain,
+            architecture=population.architecture.spec(),
+            configuration=origin.configuration,
+            seed=origin.seed,
+            updates=population.updates if diverged < 0 else diverged,
+            base=origin.base,
+            base_sha256=origin.base_sha256,
+            frozen=origin.frozen,
+            losses=dict(zip(LOSSES, map(float, losses), strict=True)),
+            diverged_at=None if diverged < 0 else diverged,
+            versions=library_versions(),
+        )
+        own = {name: p[member].cpu().clone() for name, p in population.agents().items()}
+        return Checkpoint(own, metadata)
 
 
 def check_numbers(config: TrainConfig) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from crar_diag.agent import checkpoint
+from crar_diag.agent import checkpoint, snapshots
 from crar_diag.agent.assembly import loss_settings
 from crar_diag.agent.config import LOSSES, TrainConfig
 from crar_diag.agent.engine import LossTotals
@@ -19,7 +19,6 @@ from crar_diag.agent.probes import Probe, make_probe
 from crar_diag.agent.runfolder import RunFolder
 from crar_diag.agent.streams import episode_streams
 from crar_diag.agent.tasks import check, task_of
-from crar_diag.agent.versions import library_versions
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import CrarDiagError
 
@@ -139,8 +138,9 @@ class _Run:
         saved = self.folder.read_resume()
         if saved is None:
             # A member's checkpoint, or the state itself, was deleted: all is trained again, and a
-            # history of the end would be ahead of it.
+            # history or snapshots of the end would be ahead of it.
             self.folder.drop_history()
+            snapshots.drop(self.folder)
             return
         tensors, counters = saved
         self.population.restore(tensors)
@@ -174,7 +174,11 @@ class _Run:
         self.save_took = self.saved_at - start
 
     def record(self) -> None:
-        """Record what belongs to the present number of updates."""
+        """Record what belongs to the present number of updates, and take the snapshots.
+
+        Before the state of these updates is saved: a run that is killed in between makes the record
+        and the same snapshots again.
+        """
         done, history = self.population.updates, self.history
         at = int(np.searchsorted(history.times, done))
         if at < len(history.times) and history.times[at] == done:
@@ -184,6 +188,8 @@ class _Run:
             history.losses_error[:, at] = reading.losses_error
             history.embedding[:, at] = reading.embedding
             history.prediction[:, at] = reading.prediction
+        if snapshots.due(self.config, done):
+            snapshots.write(self.folder, self.task, history.losses[:, at])
         epoch = int(np.searchsorted(history.epochs, done))
         if epoch < len(history.epochs) and history.epochs[epoch] == done:
             self._end_epoch(epoch)
@@ -245,7 +251,6 @@ class _Run:
     def finish(self) -> RunResult:
         """Write the history and the checkpoints, and drop the resume state."""
         self.save()
-        names, versions = self.population.agents(), library_versions()
         final = self.history.losses[:, -1]
         losses: dict[Any, dict[str, float]] = {}
         diverged: dict[Any, int] = {}
@@ -253,26 +258,7 @@ class _Run:
             losses[agent] = dict(zip(LOSSES, map(float, final[m]), strict=True))
             if self.population.diverged_at[m] >= 0:
                 diverged[agent] = int(self.population.diverged_at[m])
-            origin = self.task.origin(m)
-            metadata = checkpoint.CheckpointMetadata(
-                environment=self.config.environment,
-                observation=self.config.observation,
-                domain=self.config.domain,
-                architecture=self.architecture.spec(),
-                configuration=origin.configuration,
-                seed=origin.seed,
-                updates=diverged.get(agent, self.population.updates),
-                base=origin.base,
-                base_sha256=origin.base_sha256,
-                frozen=origin.frozen,
-                losses=losses[agent],
-                diverged_at=diverged.get(agent),
-                versions=versions,
-            )
-            parameters = {name: p[m].cpu().clone() for name, p in names.items()}
-            checkpoint.save(
-                checkpoint.Checkpoint(parameters, metadata), self.folder.checkpoint_path(agent)
-            )
+            checkpoint.save(self.task.checkpoint(m, final[m]), self.folder.checkpoint_path(agent))
         self.folder.drop_resume()
         return RunResult(self.folder.path, self.folder.checkpoints, losses, diverged)
 

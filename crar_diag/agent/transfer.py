@@ -109,10 +109,9 @@ class TransferTask(Task):
 
     def labels(self) -> Labels:
         """Return the name of each transfer, and what it consists of."""
-        several = self.config.restarts > 1
         labels = self.config.base_labels()
         return Labels(
-            tuple(f"{t.name}-restart{t.restart}" if several else t.name for t in self.transfers),
+            self.config.members(),
             {
                 "transfer": ([t.name for t in self.transfers], "name of the transfer"),
                 "variant": ([t.variant for t in self.transfers], "variant of the transfer"),

@@ -142,7 +142,9 @@ class TransferConfig(TrainConfig):
         several = list(islice(self._each(), MAX_MEMBERS + 1))
         if len(several) > MAX_MEMBERS:
             raise ValueError(f"of at most {MAX_MEMBERS} encoders")
-        longest = max((os.fsencode(t.name) for t in several), key=len)
+        names = self.members() if self.snapshots_every else [t.name for t in several]
+        ending = f"-update{self.updates}" if self.snapshots_every else ""
+        longest = max((os.fsencode(name + ending) for name in names), key=len)
         if len(longest) > _MAX_NAME_BYTES:
             raise ValueError(
                 "of bases whose files have shorter names: a transfer's file would be called "
@@ -197,10 +199,26 @@ class TransferConfig(TrainConfig):
         """Return how the run's files are called, by what tells the transfers apart: the name."""
         return {transfer.name: transfer.name for transfer in self.transfers()}
 
+    def members(self) -> tuple[str, ...]:
+        """Return the name of each encoder that is trained, in the order of the population.
+
+        It is that of the transfer, or, where transfers have several restarts, that and the number
+        of the restart.
+        """
+        several = self.restarts > 1
+        return tuple(
+            restart_name(t.name, t.restart) if several else t.name for t in self.transfers()
+        )
+
 
 _LAST: Final = {"paired": 1, "oracle": 2}
 NOT_TRAINED_AS_THE_OTHERS: Final = tuple(_LAST)
 """Points of reference, which were told the base's embedding: no remedy applies to them."""
+
+
+def restart_name(transfer: str, restart: int) -> str:
+    """Return the name of one of the encoders that are trained for a transfer."""
+    return f"{transfer}-restart{restart}"
 
 
 def _number(text: str) -> float | str:

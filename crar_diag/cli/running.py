@@ -31,6 +31,17 @@ PresetOption = Annotated[
 UpdatesOption = Annotated[
     int | None, typer.Option("--updates", min=1, help="Updates of each agent.")
 ]
+SnapshotsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--snapshots",
+        min=0,
+        metavar="N",
+        help="Also keep every agent as it is at the start, after every N epochs and at the end: "
+        "checkpoints in the run's folder snapshots.",
+        show_default="none",
+    ),
+]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="TOML file with any configuration keys.")
 ]

@@ -31,6 +31,7 @@ def command(
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="RMSprop's rate at the first epoch.")
     ] = None,
+    snapshots: running.SnapshotsOption = None,
     config: running.ConfigOption = None,
     settings: running.SetOption = None,
     resume: running.ResumeOption = False,
@@ -42,7 +43,7 @@ def command(
 ) -> None:
     """Train base models: one CRAR agent a seed, all together, resumable at any instant.
 
-    Writes a run folder: run.toml, one checkpoint a seed, history.h5.
+    Writes a run folder: run.toml, one checkpoint a seed, history.h5, snapshots if asked for.
     """
     from crar_diag.agent.config_sources import build_config
 
@@ -51,6 +52,7 @@ def command(
         "seeds": running.seeds_of(seed, seeds),
         "updates": updates,
         "domain": domain,
+        "snapshots_every": snapshots,
         "optimizer.learning_rate": learning_rate,
     }
     explicit = {key: value for key, value in given.items() if value is not None}

@@ -66,6 +66,7 @@ def command(
             "brings the frozen transition loss down clearly.",
         ),
     ] = False,
+    snapshots: running.SnapshotsOption = None,
     config: running.ConfigOption = None,
     settings: running.SetOption = None,
     resume: running.ResumeOption = False,
@@ -78,7 +79,8 @@ def command(
     """Transfer base models to another visual domain: every base, variant, rate and seed.
 
     All but the encoder is frozen, unless the variant says otherwise. Writes a run folder: run.toml,
-    one checkpoint a transfer, history.h5 with the embedding of all states over time.
+    one checkpoint a transfer, history.h5 with the embedding of all states over time, snapshots if
+    asked for.
     """
     given = {
         "variants": variant,
@@ -87,6 +89,7 @@ def command(
         "learning_rates": learning_rate,
         "updates": updates,
         "restarts": restarts,
+        "snapshots_every": snapshots,
         "realign.every": 1 if realign else None,
     }
     explicit = {key: value for key, value in given.items() if value is not None}

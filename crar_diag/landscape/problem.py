@@ -177,7 +177,7 @@ def evaluate(
     parts = []
     with torch.no_grad():
         for own in pieces(moving, 1 if problem.looped else at_once):
-            if len(next(iter(own.values()))) == 1:  # no batched products: bit for bit that model's
+            if problem.looped:
                 found = single({name: p[0] for name, p in own.items()})
                 parts.append(tuple({n: v[None] for n, v in one.items()} for one in found))
             else:

@@ -134,6 +134,7 @@ OTHER = {
     "seeds": [4, 7],
     "updates": 17,
     "updates_per_epoch": 6,
+    "snapshots_every": 2,
     "batch_size": 3,
     "precision": "float64",
     "engine": "reference",
