@@ -1,5 +1,6 @@
 """How figures look and are saved: for the columns of common venues, in vectors, fonts embedded."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +59,9 @@ _SETTINGS: Final[dict[Any, Any]] = {
     "svg.hashsalt": "crar-diag",  # equal figures are equal files
     "savefig.dpi": 300,
 }
+
+# It says on standard error that one of matplotlib's own fonts (cmsy10, of primes) is very old.
+logging.getLogger("fontTools.ttLib.tables._h_e_a_d").setLevel(logging.ERROR)
 
 
 @contextmanager
