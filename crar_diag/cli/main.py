@@ -9,10 +9,13 @@ from crar_diag.cli import (
     cluster,
     curvature,
     evaluate,
+    import_deer,
     info,
     landscape,
     path,
     predict,
+    report,
+    scores,
     train,
     transfer,
 )
@@ -41,7 +44,10 @@ app.command("predict", epilog=predict.EXAMPLE)(predict.command)
 app.command("landscape", epilog=landscape.EXAMPLE)(landscape.command)
 app.command("curvature", epilog=curvature.EXAMPLE)(curvature.command)
 app.command("path", epilog=path.EXAMPLE)(path.command)
+app.command("scores", epilog=scores.EXAMPLE)(scores.command)
+app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.command)
+app.command("import-deer", epilog=import_deer.EXAMPLE)(import_deer.command)
 app.command("info", epilog=info.EXAMPLE)(info.command)
 
 
