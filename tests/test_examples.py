@@ -107,3 +107,20 @@ def test_the_script_with_loss_landscapes_draws_transfers_and_refuses_an_agent_an
     assert "is the same as" in wrong.stderr
     assert "Traceback" not in wrong.stderr
     assert not (tmp_path / "no.png").exists()
+
+
+def test_the_landscape_of_any_model_has_a_barrier_that_re_fitting_lowers(tmp_path):
+    script = [sys.executable, str(EXAMPLES / "landscape_of_any_model.py")]
+    target = tmp_path / "regression.png"
+    command = [*script, "--points", "25", "-o", str(target)]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert target.read_bytes().startswith(b"\x89PNG")
+    heights = dict(re.findall(r"^readout (\w+): barrier (\S+) at", found.stdout, re.MULTILINE))
+    assert 0.0 <= float(heights["unfrozen"]) < 0.1 * float(heights["frozen"])
+    wrong = subprocess.run(
+        [*script, "--points", "6", "-o", str(tmp_path / "no.png")], capture_output=True, text=True
+    )
+    assert wrong.returncode == 1
+    assert "a line needs at least 7 points, found 6" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    assert not (tmp_path / "no.png").exists()

@@ -19,7 +19,7 @@ class Agent:
 
     Attributes:
         path: the file.
-        parameters: by name, without a member axis.
+        parameters: by name, in the architecture's order, without a member axis.
         architecture: its layers.
         metadata: everything else in the file.
     """
@@ -56,8 +56,10 @@ def load_agent(path: str | Path) -> Agent:
             f"{architecture.observation_shape} and {architecture.actions}"
         )
     checkpoint.check_shapes(found, architecture.shapes(), path)
-    _try(architecture, found.parameters, path)
-    return Agent(path, found.parameters, architecture, metadata)
+    # A file has no order: its reader returns the parameters in another one each time.
+    parameters = {name: found.parameters[name] for name in architecture.shapes()}
+    _try(architecture, parameters, path)
+    return Agent(path, parameters, architecture, metadata)
 
 
 def _try(architecture: Architecture, parameters: Parameters, path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -89,12 +90,17 @@ def command_line() -> str:
     return shlex.join(["crar-diag", *sys.argv[1:]])
 
 
-def add_to_report(output: Path, groups: "Mapping[str, xr.Dataset]", seed: int) -> None:
+def add_to_report(
+    output: Path,
+    groups: "Mapping[str, xr.Dataset]",
+    seed: int,
+    device: "torch.device | str" = "cpu",
+) -> None:
     """Add groups to a report, with this command as what made them."""
     from crar_diag.report import store
     from crar_diag.report.provenance import provenance
 
-    made = provenance(command=command_line(), seeds=[seed], device="cpu")
+    made = provenance(command=command_line(), seeds=[seed], device=str(device))
     store.add_to_report(output, groups, made)
 
 
@@ -102,14 +108,40 @@ def check_report_place(output: Path) -> None:
     """Refuse, before any work, a file that no report can be added to.
 
     Raises:
-        InputError: it is there and is no whole report, or its folder is not there.
+        InputError: it is there and is no whole report, or its folder is not there or takes no
+            files.
     """
+    from crar_diag.agent.storage import reason
     from crar_diag.report.store import check_report
 
     if not is_folder(output.parent):
         raise InputError(f"report '{output}': there is no folder '{output.parent}'")
-    if output.exists():
+    try:
+        output.stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise InputError(f"report '{output}' cannot be written: {reason(error)}") from None
+    else:
         check_report(output)
+    check_folder(output.parent, f"report '{output}'")
+
+
+def check_folder(folder: Path, what: str) -> None:
+    """Refuse, before any work, a folder in which no file can be made.
+
+    Raises:
+        InputError: it is such a folder; the message begins with `what` was to be made there.
+    """
+    from crar_diag.agent.storage import reason
+
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{what}: expected a folder that takes files, found '{folder}': {reason(error)}"
+        ) from None
 
 
 def duration(seconds: float) -> str:
@@ -199,21 +231,31 @@ class ProgressLine:
 
 
 def counting(
-    line: ProgressLine, unit: str, stop: threading.Event | None = None
+    line: ProgressLine, unit: str, stop: threading.Event | None = None, what: str = ""
 ) -> Callable[[int, int], None]:
-    """Return what shows on `line` how many of all units are done since now.
+    """Return what shows on `line` how many of all units are done.
 
-    It raises KeyboardInterrupt when `stop` is set.
+    The rate is that since the first call, which says how many were done before.
+
+    Args:
+        line: where.
+        unit: what is counted.
+        stop: when it is set, the next call raises KeyboardInterrupt.
+        what: is done to them, where a command does several things.
     """
     began = time.monotonic()
+    before: int | None = None
 
     def show(done: int, total: int) -> None:
+        nonlocal before
         if stop is not None and stop.is_set():
             raise KeyboardInterrupt
-        speed = done / (time.monotonic() - began) if done else math.nan
-        line.show(
-            done / total, f"{done:,} of {total:,} {unit}", speed, unit, (total - done) / speed
-        )
+        before = done if before is None else before
+        speed = math.nan
+        if done > before:
+            speed = (done - before) / (time.monotonic() - began)
+        words = f"{what}{': ' if what else ''}{done:,} of {total:,} {unit}"
+        line.show(done / total, words, speed, unit, (total - done) / speed)
 
     return show
 

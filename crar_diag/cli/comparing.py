@@ -1,13 +1,19 @@
-"""What the commands that draw landscapes share: options, names of groups, weights."""
+"""What the commands that draw landscapes share: options, names of groups, weights, stopping."""
 
+import glob
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from crar_diag.errors import InputError, show
+from crar_diag.cli import common
+from crar_diag.errors import CrarDiagError, InputError, show
+
+LONGEST_NAME: Final = 150
+"""Letters of a group's name: names of files are made of it, of which none takes more than 255."""
 
 DomainOption = Annotated[
     str | None,
@@ -57,6 +63,68 @@ def weights(given: Sequence[str] | None) -> dict[str, float]:
     return found
 
 
+class StoppedError(CrarDiagError):
+    """The user stopped the command."""
+
+    exit_code = 130
+
+
+@contextmanager
+def stopping(output: Path | None, partial: Path | None) -> Iterator[None]:
+    """Say, where the user interrupts the block, what becomes of what it had computed.
+
+    Args:
+        output: the report, if one is written.
+        partial: the beginning of the names of the files that keep it.
+
+    Raises:
+        StoppedError: in place of KeyboardInterrupt.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if output is None or partial is None:
+            kept = "nothing is kept: with -o the same call would go on"
+        elif any(partial.parent.glob(f"{glob.escape(partial.name)}.*.partial")):
+            kept = f"what was computed is kept beside '{output}': the same call goes on from there"
+        else:
+            kept = "too early for anything to be kept: the same call begins anew"
+        raise StoppedError(f"interrupted, {kept}") from None
+
+
+def check_places(output: Path | None, name: str | None, figure: Path | None) -> None:
+    """Refuse, before any work, a report or figure that cannot be written.
+
+    Raises:
+        InputError: naming it, or a name of a group without a report.
+    """
+    if figure is not None:
+        from crar_diag.report.style import check_format
+
+        check_format(figure)
+        common.check_folder(figure.parent, f"figure '{figure}'")
+    if output is not None:
+        common.check_report_place(output)
+    elif name is not None:
+        raise InputError("--name is that of a group in a report: give -o, too")
+
+
 def group_name(files: Sequence[Path], name: str | None) -> str:
-    """Return what a comparison's group is called: `<a>-to-<b>`, or the given name."""
-    return name or "-to-".join(file.stem for file in files)
+    """Return what a comparison's group is called: `<a>-to-<b>`, or the given name.
+
+    Raises:
+        InputError: a report cannot have a group of that name.
+    """
+    from crar_diag.report.netcdf import check_name
+
+    found = "-to-".join(file.stem for file in files) if name is None else name
+    which = "the files' names, joined" if name is None else "--name"
+    try:
+        check_name(found, which)
+        if len(found) > LONGEST_NAME:
+            raise InputError(
+                f"{which}: expected at most {LONGEST_NAME} letters, found {len(found)}"
+            )
+    except CrarDiagError as error:
+        raise InputError(f"{error}{'; give one by --name' if name is None else ''}") from None
+    return found

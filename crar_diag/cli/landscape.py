@@ -1,17 +1,16 @@
 """`crar-diag landscape`: lines and planes between agents, with frozen and unfrozen dynamics."""
 
-import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
-from crar_diag.cli import common, comparing
+from crar_diag.cli import common, comparing, landscape_views
+from crar_diag.cli.landscape_views import DYNAMICS, ENGINES, LIBRARY, OWN
 from crar_diag.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    import torch
     import xarray as xr
 
     from crar_diag.agent.loading import Agent
@@ -23,9 +22,6 @@ EXAMPLE = (
     "--figure landscape.pdf[/bold] draws the line and the plane between two transfers, with the "
     "dynamics frozen and re-fitted at every point."
 )
-LINE_POINTS, PLANE_POINTS, UNFROZEN_POINTS = 61, 51, 25
-_DYNAMICS = ("frozen", "unfrozen")
-_ENGINES = ("crar-diag", "loss-landscapes")
 
 
 def command(
@@ -58,7 +54,11 @@ def command(
     ] = None,
     points: Annotated[
         int | None,
-        typer.Option("--points", help="Along each axis.", show_default="61 a line, 51 a plane"),
+        typer.Option(
+            "--points",
+            help="Along each axis: 7 or more, of a plane an odd number.",
+            show_default="61 a line, 51 a plane, 15 for reward",
+        ),
     ] = None,
     unfrozen_points: Annotated[
         int | None,
@@ -99,7 +99,7 @@ def command(
             "--engine",
             help="crar-diag, or loss-landscapes: that library, frozen line and random plane only.",
         ),
-    ] = "crar-diag",
+    ] = OWN,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Of random directions, samples and mazes.")
     ] = 0,
@@ -112,178 +112,130 @@ def command(
 ) -> None:
     """Draw loss landscapes between two agents: every loss, dynamics frozen and re-fitted.
 
-    Losses are exact in the simple maze, and means over held-out transitions in the labyrinth. With
-    -o, what an interrupted call had computed is kept beside the report, and the same call goes on.
+    Losses are exact in the simple maze, and in the labyrinth means over
+    held-out transitions. With -o, what an interrupted call had computed is
+    kept beside the report, and the same call goes on from there.
     """
-    from crar_diag.cli.landscape_output import show
-    from crar_diag.landscape.drawing import Drawing
+    from crar_diag.cli.landscape_output import save_figures, show
     from crar_diag.landscape.views import MODES, group_of
-    from crar_diag.report.library import by_library
-    from crar_diag.report.style import check_format
 
-    modes = _chosen("--mode", mode or _default_modes(third), MODES)
-    kinds = _chosen("--dynamics", dynamics, _DYNAMICS)
-    if engine not in _ENGINES:
-        raise InputError(f"--engine: unknown engine '{engine}'{did_you_mean(engine, _ENGINES)}")
-    if figure is not None:
-        check_format(figure)
-    if output is not None:
-        common.check_report_place(output)
-    where = common.choose_device(device, threads)
-    between = _between(a, b, third, dynamics_from, domain, weight, transitions, seed, where)
-    views = [_view(one, between, points, unfrozen_points, seed) for one in modes]
-    label = comparing.group_name([agent.path for agent in between.ends.agents[:2]], name)
-    about = {"seed": seed, "engine": engine, **_sample(between, transitions)}
-    with common.ProgressLine() as line, common.stoppable() as stop:
-        drawing = Drawing(
-            workers=threads or os.cpu_count() or 1,
-            refit=_refit_settings(refit_iterations, refit_tolerance),
-            request={**about, "sha256": between.ends.sha256, "domain": between.ends.domain},
-            partial=None if output is None else output.with_name(f"{output.name}.{label}"),
-            progress=lambda what: common.counting(line, f"points, {what}", stop),
-        )
-        if engine == _ENGINES[1]:
-            found = by_library(views, between, kinds, about, seed)
-        else:
-            found = {
-                view.mode: _draw(view, between, kinds, drawing, about, environments)
-                for view in views
-            }
-    if output is not None:
-        groups = {group_of(mode, label): dataset for mode, dataset in found.items()}
-        common.add_to_report(output, groups, seed)
-        for view in views:
-            drawing.forget(view)
-    figures = _save_figures(found, figure)
-    show(found, between, as_json, output, figures)
-
-
-def _default_modes(third: Path | None) -> str:
-    return "line,random-plane" if third is None else "line,plane"
-
-
-def _chosen(option: str, text: str, choices: tuple[str, ...]) -> list[str]:
-    """Return the different names in `a,b`."""
-    names = [part.strip() for part in text.split(",")]
-    for name in names:
-        if name not in choices:
-            raise InputError(f"{option}: unknown '{name}'{did_you_mean(name, choices)}")
-    return list(dict.fromkeys(names))
-
-
-def _between(
-    a: Path,
-    b: Path | None,
-    third: Path | None,
-    dynamics_from: Path | None,
-    domain: str | None,
-    weight: list[str] | None,
-    transitions: int,
-    seed: int,
-    device: "torch.device",
-) -> "Between":
-    """Load the agents, check that they can be compared, and make their problem."""
-    from crar_diag.agent.loading import load_agent, load_agents
-    from crar_diag.landscape.agents import agent_problem, check_same_task, comparable
-    from crar_diag.landscape.views import Between
-
-    if b is None and third is not None:
-        raise InputError("--third needs both CKPT_A and CKPT_B")
-    ends = comparable(load_agents([path for path in (a, b, third) if path is not None]), domain)
-    first = ends.agents[0]
-    dynamics = first
-    if dynamics_from is not None:
-        dynamics = load_agent(dynamics_from)
-        check_same_task(first, dynamics)
-    problem = agent_problem(
-        first,
-        ends.domain,
-        weights=comparing.weights(weight),
-        transitions=transitions,
-        seed=seed,
-        device=device,
+    default = "line,random-plane" if third is None else "line,plane"
+    modes = landscape_views.chosen("--mode", default if mode is None else mode, MODES)
+    kinds = landscape_views.chosen("--dynamics", dynamics, DYNAMICS)
+    if engine not in ENGINES:
+        raise InputError(f"--engine: unknown engine '{engine}'{did_you_mean(engine, ENGINES)}")
+    if engine == LIBRARY and device not in ("auto", "cpu"):
+        raise InputError(f"--device {device}: the engine {LIBRARY} computes on the CPU")
+    refit = landscape_views.refit_settings(refit_iterations, refit_tolerance)
+    comparing.check_places(output, name, figure)
+    where = common.choose_device(device if engine == OWN else "cpu", threads)
+    between = landscape_views.between_agents(
+        (a, b, third), dynamics_from, domain, weight, transitions, seed, where
     )
-    return Between(problem, ends, dynamics)
+    sizes = landscape_views.Sizes(points, unfrozen_points)
+    views, snapshots = landscape_views.views_of(modes, between, sizes, kinds, seed)
+    label = _label(between, name, engine) if output is not None else ""
+    partial = None if output is None else output.with_name(f"{output.name}.{label}")
+    about = {"seed": seed, "engine": engine, **_details(between, transitions)}
+    with comparing.stopping(output, partial):
+        with common.ProgressLine() as line, common.stoppable() as stop:
+            drawing = _drawing(line, stop, between, about, refit, partial)
+            if engine == LIBRARY:
+                found = _by_library(views, between, kinds, about, drawing)
+            else:
+                found = {
+                    view.mode: _draw(view, between, snapshots, kinds, drawing, about, environments)
+                    for view in views
+                }
+        if output is not None:
+            groups = {group_of(mode, label): dataset for mode, dataset in found.items()}
+            common.add_to_report(output, groups, seed, where)
+            for view in views:
+                drawing.forget(view)
+    show(found, between, as_json, output, save_figures(found, figure))
 
 
-def _view(
-    mode: str, between: "Between", points: int | None, coarse: int | None, seed: int
-) -> "View":
-    """Return a view at the sizes that were asked for."""
-    from crar_diag.landscape import views
-
-    if mode == "line":
-        return views.line(between, points or LINE_POINTS)
-    fine = points or PLANE_POINTS
-    rough = coarse or min(fine, UNFROZEN_POINTS)
-    if mode == "plane":
-        return views.plane(between, fine, rough)
-    if mode == "dynamics-plane":
-        return views.dynamics_plane(between, fine, seed)
-    if mode == "trajectory":
-        return views.trajectory(between, _snapshots(between), fine, rough)
-    if mode == "reward":
-        return views.reward_plane(between, fine, seed)
-    return views.random_plane(between, fine, rough, seed)
+def _label(between: "Between", name: str | None, engine: str) -> str:
+    """Return the name of the groups; what the library computes does not take our place."""
+    label = comparing.group_name([agent.path for agent in between.ends.agents[:2]], name)
+    return label if engine == OWN else f"{label}-{engine}"
 
 
-def _snapshots(between: "Between") -> list["Agent"]:
-    """Return what the first agent was on the way, its own file last."""
-    from crar_diag.agent.loading import load_agents
-    from crar_diag.agent.snapshots import snapshot_files
+def _drawing(
+    line: common.ProgressLine,
+    stop: threading.Event,
+    between: "Between",
+    about: dict[str, Any],
+    refit: dict[str, Any],
+    partial: Path | None,
+) -> "Drawing":
+    """Return how to compute: side by side, shown on `line`, until `stop` is set."""
+    import torch
 
-    end = between.ends.agents[0]
-    found = snapshot_files(end.path.parent, end.path.stem)
-    return load_agents([snapshot.path for snapshot in found])
+    from crar_diag.landscape.drawing import Drawing
+
+    def interrupt() -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+
+    ends = between.ends
+    request = {"sha256": ends.sha256, "domain": ends.domain, "device": str(between.problem.device)}
+    return Drawing(
+        workers=torch.get_num_threads(),
+        refit=refit,
+        request={**about, **request},
+        partial=partial,
+        progress=lambda what: common.counting(line, "points", stop, what),
+        interrupt=interrupt,
+    )
 
 
-def _refit_settings(iterations: int | None, tolerance: float | None) -> dict[str, float]:
-    given = {"iterations": iterations, "tolerance": tolerance}
-    return {name: value for name, value in given.items() if value is not None}
+def _by_library(
+    views: "list[View]",
+    between: "Between",
+    kinds: list[str],
+    about: dict[str, Any],
+    drawing: "Drawing",
+) -> "dict[str, xr.Dataset]":
+    from crar_diag.report.library import by_library
+
+    return by_library(views, between, kinds, about, about["seed"], progress=drawing.progress)
 
 
 def _draw(
     view: "View",
     between: "Between",
+    snapshots: "list[Agent]",
     kinds: list[str],
     drawing: "Drawing",
     about: dict[str, Any],
     environments: int,
 ) -> "xr.Dataset":
     """Compute a view and label it."""
+    import numpy as np
+
     from crar_diag.landscape.drawing import draw, draw_rewards
     from crar_diag.landscape.trajectory import losses_along
     from crar_diag.report.views import view_dataset
 
     if view.mode == "reward":
         rewards = draw_rewards(view, between, drawing, environments=environments)
+        about = {**about, "environments": environments}
         return view_dataset(view, between, {}, about, rewards=rewards)
     surfaces = draw(view, kinds, drawing)
     if view.trajectory is None:
         return view_dataset(view, between, surfaces, about)
-    agents = _snapshots(between)
-    points = [between.problem.moving(agent.parameters) for agent in agents]
+    points = [between.problem.moving(agent.parameters) for agent in snapshots]
     losses = losses_along(between.problem, points, view.trajectory, between.held)
-    updates = np.array([agent.metadata.updates for agent in agents])
+    updates = np.array([agent.metadata.updates for agent in snapshots])
     return view_dataset(view, between, surfaces, about, along=(updates, losses))
 
 
-def _sample(between: "Between", transitions: int) -> dict[str, int]:
-    """Return the size of the held-out sample, where losses are means over one."""
-    return {} if between.problem.clusters is None else {"held_out_transitions": transitions}
+def _details(between: "Between", transitions: int) -> dict[str, Any]:
+    """Return what all groups say: whose dynamics, and the size of a held-out sample."""
+    from crar_diag.agent.checkpoint import file_sha256
 
-
-def _save_figures(found: "dict[str, xr.Dataset]", figure: Path | None) -> list[Path]:
-    """Save what the groups show: the first figure under the name, the others beside it."""
-    if figure is None:
-        return []
-    from crar_diag.report.style import save_figure
-    from crar_diag.report.views import view_figures
-
-    files: list[Path] = []
-    for dataset in found.values():
-        for name, drawn in view_figures(dataset).items():
-            file = figure if not files else figure.with_stem(f"{figure.stem}-{name}")
-            save_figure(drawn, file)
-            files.append(file)
-    return files
+    found: dict[str, Any] = {"sha256_dynamics": file_sha256(between.dynamics.path)}
+    if between.problem.clusters is not None:
+        found["held_out_transitions"] = transitions
+    return found

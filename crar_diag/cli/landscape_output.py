@@ -1,6 +1,6 @@
-"""What `crar-diag landscape` prints of the lines and planes that it has drawn."""
+"""What `crar-diag landscape` prints and saves of the lines and planes that it has drawn."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from crar_diag.landscape.views import Between
 
 _BARRIERS = ("above_line", "above_line_at", "above_ends", "above_ends_at")
+_LENGTHS = (
+    "distance_a_b",
+    "height_of_c",
+    "random_seed",
+    "random_direction_norm",
+    "dynamics_direction_norm",
+    "explained_variance_ratio",
+    "first_norm",
+    "second_norm",
+)
 
 
 def show(
@@ -25,7 +35,9 @@ def show(
     figures: list[Path],
 ) -> None:
     """Print the landscapes: barriers of a line, extremes of planes; notes; where they are."""
-    notes = _notes(between, found)
+    from crar_diag.cli.landscape_notes import notes_on
+
+    notes = notes_on(found, between)
     if as_json:
         common.print_json(
             {
@@ -53,32 +65,20 @@ def show(
         typer.echo(f"figure in '{file}'")
 
 
-def _notes(between: "Between", found: "Mapping[str, xr.Dataset]") -> list[str]:
-    """Return what a reader has to know about the numbers, in sentences."""
-    from crar_diag.landscape.agents import same_dynamics
+def save_figures(found: "Mapping[str, xr.Dataset]", figure: Path | None) -> list[Path]:
+    """Save what the groups show: the first figure under the name, the others beside it."""
+    if figure is None:
+        return []
+    from crar_diag.report.style import save_figure
+    from crar_diag.report.views import view_figures
 
-    sums = ", ".join(f"{name} {weight:g}" for name, weight in between.problem.weights.items())
-    notes = [f"weights of the losses in the sum: {sums}"]
-    agents = between.ends.agents
-    if not same_dynamics([between.dynamics, *agents]):
-        notes.append(
-            f"the checkpoints differ in their dynamics: those of '{between.dynamics.path}'"
-        )
-        notes[-1] += " are taken everywhere"
-    if any("unfrozen" in str(dataset.attrs.get("kinds", "")) for dataset in found.values()):
-        notes.append(
-            "volume, random_pairs and consecutive_pairs do not depend on the dynamics: re-fitting "
-            "cannot change them"
-        )
-    for mode, dataset in found.items():
-        if "converged" in dataset:
-            converged = dataset.converged.values
-            notes.append(
-                f"{mode}: the re-fit converged at {int(converged.sum())} of {converged.size} points"
-            )
-        if dataset.attrs["engine"] == "loss-landscapes":
-            notes.append(f"{mode}: by loss-landscapes, at the coordinates that it really samples")
-    return notes
+    files: list[Path] = []
+    for dataset in found.values():
+        for name, drawn in view_figures(dataset).items():
+            file = figure if not files else figure.with_stem(f"{figure.stem}-{name}")
+            save_figure(drawn, file)
+            files.append(file)
+    return files
 
 
 def _line_rows(dataset: "xr.Dataset") -> tuple[list[str], list[list[str]]]:
@@ -102,55 +102,69 @@ def _range_rows(dataset: "xr.Dataset") -> tuple[list[str], list[list[str]]]:
     """Return a table of what a plane's losses, or scores, lie between."""
     rows = []
     for name, loss, values in _surfaces(dataset):
-        rows.append([loss, name, f"{np.nanmin(values):.4g}", f"{np.nanmax(values):.4g}"])
-    return ["loss", "surface", "least", "largest"], rows
+        size = " x ".join(map(str, values.shape))
+        rows.append([loss, name, size, f"{np.nanmin(values):.4g}", f"{np.nanmax(values):.4g}"])
+    return ["loss", "surface", "points", "least", "largest"], rows
 
 
-def _surfaces(dataset: "xr.Dataset") -> list[tuple[str, str, np.ndarray]]:
-    found = []
+def _surfaces(dataset: "xr.Dataset") -> Iterator[tuple[str, str, np.ndarray]]:
     for name in ("value", "frozen", "unfrozen"):
         if name in dataset:
             for loss in map(str, dataset.loss.values):
-                found.append((name, loss, dataset[name].sel(loss=loss).values))
+                yield name, loss, dataset[name].sel(loss=loss).values
     if "score" in dataset:
-        found.append(("score", "score", dataset.score.values))
-    return found
+        yield "score", "score", dataset.score.values
 
 
 def _as_json(dataset: "xr.Dataset") -> dict[str, Any]:
     """Return a line with all its values; of a plane, what its losses lie between."""
-    if "above_line" not in dataset:
-        found: dict[str, Any] = {
-            name: {
-                loss: {"least": float(np.nanmin(values)), "largest": float(np.nanmax(values))}
-                for own, loss, values in _surfaces(dataset)
-                if own == name
+    found: dict[str, Any] = {
+        name: np.asarray(dataset.attrs[name]).tolist() for name in _LENGTHS if name in dataset.attrs
+    }
+    if "alpha" in dataset.variables:
+        found |= _line_json(dataset)
+    else:
+        for name, loss, values in _surfaces(dataset):
+            extremes = {"least": float(np.nanmin(values)), "largest": float(np.nanmax(values))}
+            found.setdefault(name, {})[loss] = extremes
+    if "point" in dataset.dims:
+        found["points"] = {
+            str(point): {
+                name: float(dataset[f"point_{name}"].sel(point=point))
+                for name in ("x", "y", "distance")
             }
-            for name in dict.fromkeys(own for own, _, _ in _surfaces(dataset))
+            for point in dataset.point.values
         }
-        if "point" in dataset.dims:
-            found["points"] = {
-                str(point): {
-                    name: float(dataset[f"point_{name}"].sel(point=point))
-                    for name in ("x", "y", "distance")
-                }
-                for point in dataset.point.values
-            }
-        return found | _convergence(dataset)
-    found = {"alpha": dataset.alpha.values.tolist()}
+    if "trajectory_x" in dataset:
+        found["trajectory"] = {
+            **{
+                name: dataset[f"trajectory_{name}"].values.tolist()
+                for name in ("updates", "x", "y", "distance")
+            },
+            "losses": {
+                str(loss): dataset.trajectory_loss.sel(loss=loss).values.tolist()
+                for loss in dataset.loss.values
+            },
+        }
+    if "converged" in dataset:
+        converged = dataset.converged.values
+        found["refit"] = {"converged": int(converged.sum()), "points": int(converged.size)}
+    return found
+
+
+def _line_json(dataset: "xr.Dataset") -> dict[str, Any]:
+    found: dict[str, Any] = {"alpha": dataset.alpha.values.tolist()}
+    losses = list(map(str, dataset.loss.values))
+    if "above_line" not in dataset:  # the library's, which has no barriers
+        values = {loss: dataset.value.sel(loss=loss).values.tolist() for loss in losses}
+        return found | {"frozen": {loss: {"values": values[loss]} for loss in losses}}
     for kind in map(str, dataset.dynamics.values):
+        own = dataset.sel(dynamics=kind)
         found[kind] = {
             loss: {
-                "values": dataset.value.sel(dynamics=kind, loss=loss).values.tolist(),
-                **{name: float(dataset[name].sel(dynamics=kind, loss=loss)) for name in _BARRIERS},
+                "values": own.value.sel(loss=loss).values.tolist(),
+                **{name: float(own[name].sel(loss=loss)) for name in _BARRIERS},
             }
-            for loss in map(str, dataset.loss.values)
+            for loss in losses
         }
-    return found | _convergence(dataset)
-
-
-def _convergence(dataset: "xr.Dataset") -> dict[str, Any]:
-    if "converged" not in dataset:
-        return {}
-    converged = dataset.converged.values
-    return {"refit": {"converged": int(converged.sum()), "points": int(converged.size)}}
+    return found

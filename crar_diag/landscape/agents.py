@@ -88,9 +88,14 @@ def comparable(agents: Sequence[Agent], domain: str | None = None) -> Endpoints:
                 f"'{own}' and '{its}': name the one in which both are evaluated",
                 arguments=["domain"],
             )
-    seen = domain or first.metadata.domain
-    get_domain(seen)
-    return Endpoints(tuple(agents), seen, shas)
+    if domain is None:
+        domain = first.metadata.domain
+        try:
+            get_domain(domain)
+        except InputError as unknown:  # a domain of the user's own that is not registered here
+            raise InputError(f"checkpoint '{first.path}': {unknown}") from unknown
+    get_domain(domain)
+    return Endpoints(tuple(agents), domain, shas)
 
 
 def check_same_task(first: Agent, other: Agent) -> None:
@@ -189,6 +194,7 @@ def agent_problem(
         "refits": tuple(refits),
         "weights": weights_of(agent, weights),
         "looped": architecture.convolutional and torch.device(device).type == "cpu",
+        "device": device,
     }
     if metadata.environment == SIMPLE_MAZE:
         tiles = torch.from_numpy(simple_maze.all_tiles())

@@ -38,13 +38,13 @@ def barrier(
         end: that of the second.
 
     Returns:
-        NaN heights where a loss between the ends is not finite.
+        NaN throughout where a loss between the ends is not finite; of equal heights, the first.
 
     Raises:
         InputError: an end is not among the places, or they do not increase.
     """
     places, losses = np.asarray(places, float), np.asarray(losses, float)
-    if places.shape != losses.shape or (np.diff(places) <= 0).any():
+    if places.shape != losses.shape or not (np.diff(places) > 0).all():
         raise InputError("expected losses at increasing places along a curve")
     ends = [np.flatnonzero(places == end_) for end_ in (start, end)]
     if any(len(found) != 1 for found in ends) or start >= end:

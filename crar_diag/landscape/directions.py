@@ -15,10 +15,11 @@ from crar_diag.landscape.vectors import added, difference, dot, doubled, norm, s
 def gaussian(like: Parameters, seed: int) -> Parameters:
     """Return a direction with independent standard normal entries, float64, from a seed."""
     generator = torch.Generator().manual_seed(seed)
-    return {
-        name: torch.randn(p.shape, generator=generator, dtype=torch.float64)
-        for name, p in like.items()
+    drawn = {  # by name: a file has no order
+        name: torch.randn(like[name].shape, generator=generator, dtype=torch.float64)
+        for name in sorted(like)
     }
+    return {name: drawn[name].to(p.device) for name, p in like.items()}
 
 
 def filter_normalised(direction: Parameters, model: Parameters) -> Parameters:
@@ -37,7 +38,7 @@ def filter_normalised(direction: Parameters, model: Parameters) -> Parameters:
         if d.dim() <= 1:
             found[name] = torch.zeros_like(d)
             continue
-        own, wanted = (p.double().flatten(1).norm(dim=1) for p in (d, model[name]))
+        own, wanted = (p.detach().double().flatten(1).norm(dim=1) for p in (d, model[name]))
         factor = torch.where(own > 0, wanted / own.clamp(min=torch.finfo(own.dtype).tiny), 0.0)
         found[name] = d * factor.reshape(-1, *[1] * (d.dim() - 1))
     return found
@@ -59,16 +60,21 @@ def random_direction(
     Args:
         model: whose filters give the lengths.
         seed: of the draw; the same direction on every machine.
-        orthogonal_to: any direction but zero.
+        orthogonal_to: any direction of the same parameters.
 
     Returns:
-        float64; its length is about that of the model's weights, and what orthogonality takes off
-        it is of the order 1 / sqrt(parameters).
+        float64, zero along biases; its length is about that of the model's weights, and what
+        orthogonality takes off it is of the order 1 / sqrt(parameters).
     """
     found = filter_normalised(gaussian(model, seed), model)
     if orthogonal_to is None:
         return found
-    return without(found, scaled(doubled(orthogonal_to), 1 / norm(orthogonal_to)))
+    # Orthogonal to its part along weights, and so to all of it: no bias gets a direction.
+    other = {
+        n: p if p.dim() > 1 else torch.zeros_like(p) for n, p in doubled(orthogonal_to).items()
+    }
+    length = norm(other)
+    return without(found, scaled(other, 1 / length)) if length > 0 else found
 
 
 def plane_through(
@@ -95,7 +101,9 @@ def plane_through(
     u = scaled(first, 1 / length)
     rest = without(second, u)
     height = norm(rest)
-    if height <= 1e-9 * max(norm(second), length):
+    # What points of one line are off it in their own precision.
+    rounding = max(torch.finfo(p.dtype).eps for p in a.values()) * max(norm(a), norm(b), norm(c))
+    if height <= max(rounding, 1e-9 * max(norm(second), length)):
         raise InputError("expected three points of a plane, found them on one line")
     v = scaled(rest, 1 / height)
     places = {"a": (0.0, 0.0), "b": (length, 0.0), "c": (dot(second, u), height)}

@@ -1,6 +1,8 @@
 """From a view to its surfaces: frozen, unfrozen or both, resumable."""
 
-from collections.abc import Callable, Collection, Mapping
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from crar_diag.agent.storage import remove
 from crar_diag.envs import simple_maze
 from crar_diag.envs.names import SIMPLE_MAZE
 from crar_diag.envs.observer import Observer
+from crar_diag.landscape.grids import Grid
 from crar_diag.landscape.partial import PartialSurface
 from crar_diag.landscape.refit import RefitSettings
 from crar_diag.landscape.reward import RewardSurface, reward_surface
@@ -27,9 +30,13 @@ PLANE_REFIT = RefitSettings()
 # A frozen line's points are evaluated one by one: so its ends are, bit for bit, what `evaluate`
 # prints of the two files.
 _LINE_AT_ONCE = 1
-_PLANE_AT_ONCE = 64
-# Re-fits are slower: small pieces share the work better and are saved more often.
-_REFITTED_AT_ONCE = 16
+# Points that are re-fitted together: small pieces share the work better and are saved more often. A
+# plane's are evaluated in the same pieces, frozen or not, so that equal grids compare to the last
+# bit.
+_AT_ONCE = 16
+# A point plays for seconds: on a CPU, more at once win little time and are saved less often.
+_PLAYED_AT_ONCE = 2
+_PLAYED_AT_ONCE_ON_A_GPU = 64
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class Drawing:
         partial: where what an interrupted call had computed is kept: the beginning of the files'
             names; None to keep nothing.
         progress: told what is computed, and how many points are done and of all.
+        interrupt: called often; what it raises ends the work, and what was done is kept.
     """
 
     workers: int = 1
@@ -50,6 +58,7 @@ class Drawing:
     request: dict[str, Any] = field(default_factory=dict)
     partial: Path | None = None
     progress: Callable[[str], Progress] = lambda what: lambda done, total: None
+    interrupt: Callable[[], None] = lambda: None
 
     def forget(self, view: View) -> None:
         """Remove what was kept of a view, once it is in the report.
@@ -72,7 +81,7 @@ def draw(view: View, dynamics: Collection[str], drawing: Drawing) -> dict[str, S
         drawing: how.
     """
     is_line = view.mode == "line"
-    at_once = _LINE_AT_ONCE if is_line else _PLANE_AT_ONCE
+    at_once = _LINE_AT_ONCE if is_line else _AT_ONCE
     settings = replace(LINE_REFIT if is_line else PLANE_REFIT, **drawing.refit)
     found: dict[str, Surface] = {}
     for kind in ("frozen", "unfrozen"):
@@ -87,18 +96,22 @@ def draw(view: View, dynamics: Collection[str], drawing: Drawing) -> dict[str, S
         }
         if partial is not None:
             shared["save"] = partial.save
-        if kind == "frozen":
-            found[kind] = frozen_surface(view.problem, grid, view.held, at_once=at_once, **shared)
-        else:
-            found[kind] = unfrozen_surface(
-                view.problem,
-                grid,
-                view.held,
-                settings,
-                at_once=_REFITTED_AT_ONCE,
-                evaluated_at_once=at_once,
-                **shared,
-            )
+        with _keeping(partial):
+            if kind == "frozen":
+                found[kind] = frozen_surface(
+                    view.problem, grid, view.held, at_once=at_once, **shared
+                )
+            else:
+                found[kind] = unfrozen_surface(
+                    view.problem,
+                    grid,
+                    view.held,
+                    settings,
+                    at_once=_AT_ONCE,
+                    evaluated_at_once=at_once,
+                    interrupt=drawing.interrupt,
+                    **shared,
+                )
     return found
 
 
@@ -120,16 +133,31 @@ def draw_rewards(
     shared: dict[str, Any] = {"before": None if partial is None else partial.load()}
     if partial is not None:
         shared["save"] = partial.save
-    return reward_surface(
-        between.ends.agents[0],
-        view.grid,
-        view.held,
-        between.ends.domain,
-        environments=environments,
-        seed=int(drawing.request["seed"]),
-        progress=drawing.progress("score"),
-        **shared,
-    )
+    device = torch.device(view.problem.device or "cpu")
+    with _keeping(partial):
+        return reward_surface(
+            between.ends.agents[0],
+            view.grid,
+            view.held,
+            between.ends.domain,
+            environments=environments,
+            seed=int(drawing.request.get("seed", 0)),
+            at_once=_PLAYED_AT_ONCE if device.type == "cpu" else _PLAYED_AT_ONCE_ON_A_GPU,
+            device=device,
+            progress=drawing.progress("score"),
+            **shared,
+        )
+
+
+@contextmanager
+def _keeping(partial: PartialSurface | None) -> Iterator[None]:
+    """Keep all that was done where the block ends early."""
+    try:
+        yield
+    except BaseException:
+        if partial is not None:
+            partial.flush()
+        raise
 
 
 def _place(view: View, kind: str, beginning: Path) -> Path:
@@ -151,10 +179,21 @@ def _partial(
         "kind": kind,
         "weights": dict(view.problem.weights),
         "axes": [axis.tolist() for axis in grid.axes],
-        "about": {name: str(value) for name, value in view.about.items()},
+        "parameters": _digest(view, grid),
         "refit": vars(settings) if kind == "unfrozen" else None,
     }
     return PartialSurface(_place(view, kind, drawing.partial), request)
+
+
+def _digest(view: View, grid: Grid) -> str:
+    """Return a hash of the held parameters and of the grid's corners, which make it."""
+    found = hashlib.sha256()
+    for start in (0, grid.shape[-1] - 1, len(grid) - 1):
+        for own in (view.held, grid.points(start, start + 1)):
+            for name in sorted(own):
+                found.update(name.encode())
+                found.update(own[name].cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def line_embedding(between: Between, view: View, agent: Agent) -> torch.Tensor | None:

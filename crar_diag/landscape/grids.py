@@ -13,6 +13,9 @@ import torch
 from crar_diag.errors import InputError
 from crar_diag.landscape.problem import Parameters
 
+LEAST_POINTS = 7
+"""Of a line: with fewer, none would lie beyond its ends."""
+
 
 class Grid(ABC):
     """Points in the space of the moving parameters.
@@ -60,9 +63,9 @@ class Line(Grid):
         """Return some of the points, `[n, ...]`, in the precision of A."""
         alphas = torch.from_numpy(np.asarray(self.alphas[start:stop], np.float64))
         found = {}
-        for name, a in self.a.items():
-            b = self.b[name]
-            alpha = alphas.reshape(-1, *[1] * a.dim())
+        for name in self.a:
+            a, b = self.a[name].detach(), self.b[name].detach()
+            alpha = alphas.reshape(-1, *[1] * a.dim()).to(a.device)
             points = ((1 - alpha) * a.double() + alpha * b.double()).to(a.dtype)
             # 0 x (-0.0) + (-0.0) keeps its sign so, and what is not finite stays where it is.
             points[alphas == 0], points[alphas == 1] = a, b
@@ -102,12 +105,13 @@ class Plane(Grid):
         """Return the points of given coordinates, `[n]` each; computed in double precision."""
         coordinates = [torch.from_numpy(np.asarray(c, np.float64)) for c in (x, y)]
         found = {}
-        for name, origin in self.origin.items():
+        for name in self.origin:
+            origin = self.origin[name].detach()
             points = origin.double().expand(len(coordinates[0]), *origin.shape)
             for c, direction in zip(coordinates, (self.u, self.v), strict=True):
                 if name in direction:
-                    step = c.reshape(-1, *[1] * origin.dim()) * direction[name].double()
-                    points = points + step
+                    factor = c.reshape(-1, *[1] * origin.dim()).to(origin.device)
+                    points = points + factor * direction[name].detach().double()
             found[name] = points.to(origin.dtype)
         return found
 
@@ -119,13 +123,15 @@ def line_alphas(points: int) -> np.ndarray:
     -0.25 to 1.25.
 
     Args:
-        points: 7 or more.
+        points: `LEAST_POINTS` or more.
 
     Raises:
         InputError: fewer.
     """
-    if points < 7:
-        raise InputError(f"a line needs at least 7 points, found {points}", arguments=["points"])
+    if points < LEAST_POINTS:
+        raise InputError(
+            f"a line needs at least {LEAST_POINTS} points, found {points}", arguments=["points"]
+        )
     beyond = round((points - 1) / 6)
     between = points - 1 - 2 * beyond
     # From integers, so that 0 and 1 come out exactly.
@@ -143,15 +149,19 @@ def plane_axis(low: float, high: float, points: int) -> np.ndarray:
     return np.linspace(low, high, points)
 
 
-def check_odd(points: int) -> None:
+def check_odd(points: int, least: int = 3) -> None:
     """Refuse numbers of points along a plane's axis that have no middle, or are tiny.
 
+    Args:
+        points: along the axis.
+        least: an odd number.
+
     Raises:
-        InputError: an even number, or one below 3.
+        InputError: an even number, or one below the least.
     """
-    if points < 3 or points % 2 == 0:
+    if points < least or points % 2 == 0:
         raise InputError(
-            f"a plane needs an odd number of points along each axis, 3 at least, found {points}: "
-            f"take {max(3, points + 1 - points % 2)}",
+            f"a plane needs an odd number of points along each axis, {least} at least, found "
+            f"{points}: take {max(least, points + 1 - points % 2)}",
             arguments=["points"],
         )

@@ -33,6 +33,7 @@ class PartialSurface:
         text = json.dumps(request, sort_keys=True)
         self._key = hashlib.sha256(text.encode()).hexdigest()
         self._saved = time.monotonic()
+        self._unsaved: Mapping[str, np.ndarray] | None = None
 
     def load(self) -> dict[str, np.ndarray] | None:
         """Return what an interrupted call of the same request saved; None where there is nothing.
@@ -40,13 +41,11 @@ class PartialSurface:
         A file that is damaged or of another request counts as nothing: it will be replaced.
         """
         try:
-            with np.load(self._path, allow_pickle=False) as file:
+            # From memory: of a damaged file NumPy would leave a handle open.
+            stream = BytesIO(self._path.read_bytes())
+            with np.load(stream, allow_pickle=False) as file:
                 values = {name: file[name] for name in file.files}
-        except (OSError, ValueError, KeyError, EOFError):
-            return None
-        except Exception as error:  # zipfile has an error of its own for a damaged file
-            if type(error).__name__ != "BadZipFile":
-                raise
+        except Exception:  # whatever the readers of its container and its arrays make of damage
             return None
         return values if str(values.pop("request", "")) == self._key else None
 
@@ -56,13 +55,23 @@ class PartialSurface:
         Raises:
             StorageError: the file system refused.
         """
-        if time.monotonic() - self._saved < SECONDS_BETWEEN:
+        self._unsaved = values
+        if time.monotonic() - self._saved >= SECONDS_BETWEEN:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was not yet: before the work ends early.
+
+        Raises:
+            StorageError: the file system refused.
+        """
+        if self._unsaved is None:
             return
         stream = BytesIO()
-        named: dict[str, Any] = {**values, "request": np.array(self._key)}
+        named: dict[str, Any] = {**self._unsaved, "request": np.array(self._key)}
         np.savez(stream, **named)
         write_atomically(self._path, stream.getvalue())
-        self._saved = time.monotonic()
+        self._saved, self._unsaved = time.monotonic(), None
 
     def remove(self) -> None:
         """Remove the file, once what it held is in the report."""

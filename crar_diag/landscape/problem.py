@@ -39,15 +39,17 @@ class Problem:
         refits: patterns of the parameters that an unfrozen landscape re-fits; none of them moves.
         weights: of the losses in the weighted sum; 1 for a loss that is not named.
         features: `(parameters, batch)` -> what stands for the batch in `losses` where given: all
-            that depends on the moving parameters. A re-fit, which holds these, computes it once.
+            that depends on the moving parameters, as tensors in dicts, lists or tuples. A re-fit,
+            which holds these, computes it once.
         constants: `(parameters, batch or features)` -> entries that stand beside the parameters
             while these change: what `losses` would else take from the parameters without gradient,
             such as the Q target. A re-fit, which changes them, computes it once, at its start.
         clusters: where losses have terms, which of them are not independent of each other: a
             number for each, int64 `[T]`; standard errors are those of a mean over clusters. Each
             term for itself by default.
-        looped: evaluate many points one after the other instead of by `vmap` (convolutions on a
-            CPU are faster so).
+        looped: evaluate many points one after the other instead of by `vmap`, with kernels laid
+            out channels last (convolutions on a CPU are faster so).
+        device: where `batch` lies: parameters are brought there. None where they lie there already.
     """
 
     losses: Callable[[Parameters, Any], Values]
@@ -59,33 +61,25 @@ class Problem:
     constants: Callable[[Parameters, Any], Parameters] | None = None
     clusters: Tensor | None = None
     looped: bool = False
+    device: torch.device | str | None = None
 
     def moving(self, parameters: Parameters) -> Parameters:
         """Return the parameters that move.
 
         Raises:
-            InputError: none does.
+            InputError: none does, or a pattern fits none.
         """
-        found = matching(parameters, self.moves)
-        if not found:
-            raise InputError(
-                f"no parameter is called {' or '.join(self.moves)}: the names are "
-                f"{', '.join(parameters)}"
-            )
-        return found
+        _check_patterns(parameters, self.moves, "that moves")
+        return matching(parameters, self.moves)
 
     def refitted(self, parameters: Parameters) -> Parameters:
         """Return the parameters that are re-fitted.
 
         Raises:
-            InputError: none is, or one of them moves.
+            InputError: none is, a pattern fits none, or one of them moves.
         """
+        _check_patterns(parameters, self.refits, "to re-fit")
         found = matching(parameters, self.refits)
-        if not found:
-            raise InputError(
-                f"no parameter to re-fit is called {' or '.join(self.refits) or 'anything'}: the "
-                f"names are {', '.join(parameters)}"
-            )
         both = found.keys() & matching(parameters, self.moves).keys()
         if both:
             raise InputError(f"parameter '{min(both)}' both moves and is re-fitted")
@@ -99,10 +93,12 @@ class Problem:
         """Return the entries that hold constant what depends on these parameters; maybe none."""
         if self.constants is None:
             return {}
+        parameters = placed(self, parameters)
         return self.constants(parameters, self.seen(parameters))
 
     def values(self, parameters: Parameters) -> Values:
         """Return each loss of one model, scalars, with gradients."""
+        parameters = placed(self, parameters)
         return means(self.losses(parameters, self.seen(parameters)))
 
     def total(self, values: Mapping[str, Tensor]) -> Tensor:
@@ -133,16 +129,19 @@ def matching(parameters: Mapping[str, Tensor], patterns: Sequence[str]) -> Param
 
 
 def means(values: Mapping[str, Tensor]) -> Values:
-    """Return the losses of which `values` has the terms."""
-    return {name: value.mean() if value.dim() else value for name, value in values.items()}
+    """Return the losses of which `values` has the terms, whose mean is in double precision."""
+    return {name: v.double().mean() if v.dim() else v for name, v in values.items()}
 
 
 def weighted_sum(values: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
     """Return the sum of losses, each times its weight (1 unless named).
 
     Raises:
-        InputError: a weight of a loss that is not there, or one that is not finite.
+        InputError: a weight of a loss that is not there, or one that is not finite; or a loss that
+            is itself called `sum`.
     """
+    if SUM in values:
+        raise InputError(f"no loss can be called '{SUM}': it is the name of their weighted sum")
     for name, weight in weights.items():
         if name not in values or not math.isfinite(weight):
             raise InputError(
@@ -164,9 +163,11 @@ def evaluate(
         problem: what is evaluated.
         moving: the parameters that differ between the points, `[G, ...]`, and maybe constants.
         held: all others, of one model.
-        at_once: points in one pass of `vmap`; bounds the memory. A point alone is evaluated as that
-            model is by itself, to the last bit.
+        at_once: points in one pass of `vmap`; bounds the memory. The last bit of a batched product
+            depends on the size of the batch: with 1, a point's values do not depend on what stands
+            beside it, and are those that `agent.assessment` finds.
     """
+    held = placed(problem, held)
 
     def single(own: Parameters) -> tuple[Values, Values]:
         parameters = held | own
@@ -177,11 +178,14 @@ def evaluate(
     parts = []
     with torch.no_grad():
         for own in pieces(moving, 1 if problem.looped else at_once):
+            if len(next(iter(own.values()))) == 1:
+                # In memory of its own: a product's last bit may depend on where its factors lie.
+                own = {name: p.clone() for name, p in own.items()}
             if problem.looped:
-                found = single({name: p[0] for name, p in own.items()})
+                found = single(placed(problem, {name: p[0] for name, p in own.items()}))
                 parts.append(tuple({n: v[None] for n, v in one.items()} for one in found))
             else:
-                parts.append(torch.func.vmap(single)(own))
+                parts.append(torch.func.vmap(single)(placed(problem, own)))
     losses, errors = (
         {name: torch.cat([part[k][name] for part in parts]) for name in parts[0][k]}
         for k in range(2)
@@ -189,11 +193,33 @@ def evaluate(
     return Evaluation(losses, errors)
 
 
+def placed(problem: Problem, parameters: Parameters) -> Parameters:
+    """Return parameters of one model, or points, where and how the problem's losses want them."""
+    if problem.device is not None:
+        parameters = {name: p.to(problem.device) for name, p in parameters.items()}
+    if problem.looped:
+        return {
+            # As `contiguous(memory_format=torch.channels_last)`, which `vmap` does not know.
+            name: p.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) if p.dim() == 4 else p
+            for name, p in parameters.items()
+        }
+    return parameters
+
+
 def pieces(points: Parameters, at_once: int) -> Iterator[Parameters]:
     """Yield at most so many of `[G, ...]` points at a time."""
     count = len(next(iter(points.values())))
     for start in range(0, count, at_once):
         yield {name: p[start : start + at_once] for name, p in points.items()}
+
+
+def _check_patterns(parameters: Parameters, patterns: Sequence[str], what: str) -> None:
+    names = ", ".join(parameters)
+    if not patterns:
+        raise InputError(f"expected names of the parameters {what}, found none: there are {names}")
+    for pattern in patterns:
+        if not matching(parameters, [pattern]):
+            raise InputError(f"no parameter {what} is called '{pattern}': the names are {names}")
 
 
 def _errors(values: Values, problem: Problem) -> Values:

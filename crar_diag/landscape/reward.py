@@ -83,7 +83,7 @@ def reward_surface(
         InputError: an agent of the simple maze, which has no reward; an unknown domain; a number
             out of its range; or what was saved is of another grid.
     """
-    _check(agent, environments)
+    check_reward(agent, environments)
     observer = Observer(LABYRINTH, agent.metadata.observation, domain)
 
     def play(start: int, stop: int) -> np.ndarray:
@@ -119,7 +119,12 @@ def reward_surface(
     return RewardSurface(shaped, shaped.mean(axis=-1), error)
 
 
-def _check(agent: Agent, environments: int) -> None:
+def check_reward(agent: Agent, environments: int = 2) -> None:
+    """Refuse what has no reward surface.
+
+    Raises:
+        InputError: an agent of the simple maze, or fewer than 2 environments.
+    """
     if agent.metadata.environment != LABYRINTH:
         raise InputError(
             f"checkpoint '{agent.path}' is of the task {agent.metadata.environment}, which has no "

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from crar_diag.agent.checks import check_counts
 from crar_diag.agent.lifting import one_thread
 from crar_diag.errors import InputError
 from crar_diag.landscape.grids import Grid
@@ -63,10 +64,15 @@ def frozen_surface(
         held: all others.
         at_once: points in one pass; 1 gives each the last bit of the model by itself.
         workers: pieces that are computed side by side, each on one thread; they change no value.
+            The problem's functions are then called from several threads at once, for which
+            `torch.func.functional_call` on one module is not made.
         progress: told how far it is.
         before: what `save` was given when an earlier call was interrupted: its points are taken
             from there.
         save: told what is done after each piece.
+
+    Raises:
+        InputError: a number below 1, or what was saved has more points than the grid.
     """
 
     def piece(points: Parameters) -> Arrays:
@@ -86,6 +92,7 @@ def unfrozen_surface(
     evaluated_at_once: int = 64,
     workers: int = 1,
     progress: Progress = lambda done, total: None,
+    interrupt: Callable[[], None] = lambda: None,
     before: Arrays | None = None,
     save: Saving = lambda values, done: None,
 ) -> Surface:
@@ -97,18 +104,27 @@ def unfrozen_surface(
         held: all others; where re-fits begin.
         settings: of the re-fit.
         at_once: points that are re-fitted together.
-        evaluated_at_once: points in one pass of the evaluation after it; as `at_once` of
-            `frozen_surface`, to which the result then compares to the last bit.
+        evaluated_at_once: points in one pass of the evaluation after it. Where both are as the
+            `at_once` of `frozen_surface`, or this and that are 1, the result compares to the frozen
+            surface's to the last bit: a loss that does not depend on what is re-fitted is the same,
+            and the sum nowhere larger.
         workers: as for `frozen_surface`.
         progress: told how far it is.
+        interrupt: called before each iteration of a re-fit; what it raises ends the surface at
+            once, not only after a piece.
         before: as for `frozen_surface`.
         save: as for `frozen_surface`.
+
+    Raises:
+        InputError: nothing to re-fit, a number below 1, or what was saved has more points than the
+            grid.
     """
+    check_counts(evaluated_at_once=evaluated_at_once)
     start = problem.refitted(held)
     fixed = {name: p for name, p in held.items() if name not in start}
 
     def piece(points: Parameters) -> Arrays:
-        found = refit(problem, points, fixed, start, settings)
+        found = refit(problem, points, fixed, start, settings, interrupt)
         frozen = evaluate(problem, points, held, evaluated_at_once)
         own = points | found.parameters | found.constants
         unfrozen = evaluate(problem, own, fixed, evaluated_at_once)
@@ -134,6 +150,7 @@ def _by_pieces(
     before: Arrays | None,
     save: Saving,
 ) -> Surface:
+    check_counts(at_once=at_once, workers=workers)
     values = {name: array.copy() for name, array in (before or {}).items()}
     done = int(values.pop("done")) if values else 0
     total = len(grid)

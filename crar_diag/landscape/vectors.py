@@ -3,6 +3,7 @@
 Sums over all entries are taken in double precision, whatever the parameters' own.
 """
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -12,8 +13,9 @@ from crar_diag.landscape.problem import Parameters
 
 
 def dot(u: Mapping[str, Tensor], v: Mapping[str, Tensor]) -> float:
-    """Return the inner product of two directions."""
-    return sum(torch.dot(u[n].flatten().double(), v[n].flatten().double()).item() for n in u)
+    """Return the inner product of two directions, over the names of the first."""
+    # Not `sum`: a file's parameters come in any order, and the last bit must not depend on it.
+    return math.fsum(torch.dot(u[n].flatten().double(), v[n].flatten().double()).item() for n in u)
 
 
 def norm(u: Mapping[str, Tensor]) -> float:
@@ -37,8 +39,8 @@ def difference(b: Mapping[str, Tensor], a: Mapping[str, Tensor]) -> Parameters:
 
 
 def doubled(parameters: Mapping[str, Tensor]) -> Parameters:
-    """Return the parameters in double precision."""
-    return {name: p.double() for name, p in parameters.items()}
+    """Return the parameters in double precision, without gradients."""
+    return {name: p.detach().double() for name, p in parameters.items()}
 
 
 def flatten(parameters: Mapping[str, Tensor]) -> Tensor:

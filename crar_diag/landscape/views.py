@@ -13,7 +13,7 @@ from crar_diag.agent.loading import Agent
 from crar_diag.errors import InputError
 from crar_diag.landscape.agents import Endpoints, same_dynamics
 from crar_diag.landscape.directions import plane_through, random_direction
-from crar_diag.landscape.grids import Grid, Line, Plane, check_odd, line_alphas
+from crar_diag.landscape.grids import LEAST_POINTS, Grid, Line, Plane, check_odd, line_alphas
 from crar_diag.landscape.problem import Parameters, Problem
 from crar_diag.landscape.trajectory import TrajectoryPlane, trajectory_plane
 from crar_diag.landscape.vectors import added, difference, dot, doubled, norm, scaled
@@ -115,7 +115,7 @@ def line(between: Between, points: int) -> View:
         grid,
         (("position on the line, A at 0 and B at 1", "1"),),
         {"A": (0.0, 0.0, 0.0), "B": (1.0, 0.0, 0.0)},
-        {"distance_a_b": norm(difference(b, a))},
+        {"distance_a_b": norm(difference(doubled(b), doubled(a)))},
     )
 
 
@@ -139,7 +139,7 @@ def plane(between: Between, points: int, coarse: int) -> View:
     within = low == -0.25 * length and high == 1.25 * length
 
     def grid(count: int) -> Plane:
-        check_odd(count)
+        check_odd(count, LEAST_POINTS)
         # A and B are grid points, unless the third agent asks for a wider axis.
         xs = length * line_alphas(count) if within else np.linspace(low, high, count)
         return Plane(a, u, v, xs, height * line_alphas(count))
@@ -173,7 +173,7 @@ def random_plane(between: Between, points: int, coarse: int, seed: int) -> View:
     v = scaled(d, length / norm(d))
 
     def grid(count: int) -> Plane:
-        check_odd(count)
+        check_odd(count, LEAST_POINTS)
         ys = np.linspace(-_HALF_WIDTH, _HALF_WIDTH, count)
         return Plane(a, u, v, line_alphas(count), ys)
 
@@ -196,13 +196,14 @@ def random_plane(between: Between, points: int, coarse: int, seed: int) -> View:
 def dynamics_plane(between: Between, points: int, seed: int) -> View:
     """Return the plane of encoders from A to B and of dynamics: figure 15 of the paper, measured.
 
-    Along y the dynamics lead from A's to those of the third agent, or of B; where all are the same,
-    along a filter-normalised random direction. The slice y = 0 is the frozen landscape.
+    Along y the dynamics lead from the frozen ones to those of the third agent, or of B; where all
+    are the same, along a filter-normalised random direction. The slice y = 0 is the frozen
+    landscape. Agents are marked where they project to, encoder and dynamics together.
 
     Raises:
         InputError: an even or tiny number of points, or no B.
     """
-    check_odd(points)
+    check_odd(points, LEAST_POINTS)
     a, b = between.pair()
     start = between.held
     problem = replace(between.problem, moves=("*",), refits=())
@@ -217,7 +218,9 @@ def dynamics_plane(between: Between, points: int, seed: int) -> View:
         about: dict[str, Any] = {"random_seed": seed}
     else:
         v = difference(doubled({n: other.parameters[n] for n in start}), doubled(start))
-        label = f"dynamics, A's at 0 and those of '{other.path.stem}' at 1"
+        first = between.dynamics
+        whose = "A's" if first is between.ends.agents[0] else f"those of '{first.path.stem}'"
+        label = f"dynamics, {whose} at 0 and those of '{other.path.stem}' at 1"
         ys, about = axis, {}
     about |= {"distance_a_b": norm(u), "dynamics_direction_norm": norm(v)}
     return View(
@@ -227,7 +230,10 @@ def dynamics_plane(between: Between, points: int, seed: int) -> View:
         Plane(a | start, u, v, axis, ys),
         None,
         (("encoder, A at 0 and B at 1", "1"), (label, "1")),
-        _dynamics_marks(between, ys, other),
+        {
+            name: _projected(agent.parameters, a | start, u, v)
+            for name, agent in zip("ABC", between.ends.agents, strict=False)
+        },
         about,
     )
 
@@ -262,20 +268,16 @@ def trajectory(
     """
     found = trajectory_plane([between.problem.moving(agent.parameters) for agent in snapshots])
     ratio = found.explained_variance_ratio
-    names = ("A", "B", "C")
     return View(
         "trajectory",
         between.problem,
         between.held,
         found.grid(points, margin),
         found.grid(coarse, margin),
-        tuple(
-            (f"principal direction {k + 1} ({100 * r:.0f}% of the variance)", "1")
-            for k, r in enumerate(ratio)
-        ),
+        tuple((f"principal direction {k + 1} ({100 * r:.0f}%)", "1") for k, r in enumerate(ratio)),
         {
             name: _projected(between.moving(k), found.origin, found.u, found.v)
-            for k, name in enumerate(names[: len(between.ends.agents)])
+            for k, name in enumerate("ABC"[: len(between.ends.agents)])
         },
         {"explained_variance_ratio": ratio},
         found,
@@ -285,16 +287,10 @@ def trajectory(
 def _projected(
     point: Parameters, origin: Parameters, u: Parameters, v: Parameters
 ) -> tuple[float, float, float]:
-    """Return where a point projects to in a plane of orthogonal directions, and how far it is."""
+    """Return where a point projects to in a plane of orthogonal directions, and how far it is.
+
+    A direction need not have all parameters of the point; it is zero along the others.
+    """
     offset = difference(doubled(point), doubled(origin))
-    x, y = dot(offset, u) / dot(u, u), dot(offset, v) / dot(v, v)
+    x, y = dot(u, offset) / dot(u, u), dot(v, offset) / dot(v, v)
     return x, y, norm(added(added(offset, u, -x), v, -y))
-
-
-def _dynamics_marks(
-    between: Between, ys: np.ndarray, other: Agent | None
-) -> dict[str, tuple[float, float, float]]:
-    marks = {"A": (0.0, 0.0, 0.0), "B": (1.0, 0.0, 0.0)}
-    if other is not None and other is between.ends.agents[1]:
-        marks["B"] = (1.0, 1.0, 0.0)
-    return marks

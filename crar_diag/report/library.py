@@ -1,6 +1,6 @@
 """What loss-landscapes computes, as groups of a report, labelled with the points it samples."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,13 +9,12 @@ import xarray as xr
 from crar_diag.agent.history import labelled
 from crar_diag.errors import InputError
 from crar_diag.landscape.bridge_grids import library_line, library_random_plane
-from crar_diag.landscape.surface import Surface
+from crar_diag.landscape.surface import Progress, Surface
 from crar_diag.landscape.vectors import norm
 from crar_diag.landscape.views import Between, View
-from crar_diag.report.labelling import attributes, losses_of, stacked
+from crar_diag.report.labelling import attributes, losses_of, stacked, weights_in_order
+from crar_diag.report.library_figure import ENGINE
 from crar_diag.report.views import ends_of
-
-ENGINE = "loss-landscapes"
 
 
 def by_library(
@@ -24,6 +23,8 @@ def by_library(
     dynamics: Collection[str],
     about: Mapping[str, Any],
     seed: int,
+    *,
+    progress: Callable[[str], Progress] = lambda what: lambda done, total: None,
 ) -> dict[str, xr.Dataset]:
     """Run the line and the random plane through the library loss-landscapes.
 
@@ -33,10 +34,12 @@ def by_library(
         dynamics: the library knows frozen ones alone.
         about: attributes of the groups besides those of the ends.
         seed: of the plane's directions.
+        progress: told what is computed, and how many points are done and of all.
 
     Returns:
         By mode, over `loss` and the `step`s the `value`, and where each was taken: `alpha`, or `x`
-        and `y` in units of the directions, which the library makes as long as the model.
+        and `y` in units of the directions, which the library makes as long as the model; over
+        `loss` its `weight`.
 
     Raises:
         InputError: another view, or unfrozen dynamics.
@@ -53,31 +56,38 @@ def by_library(
     found: dict[str, xr.Dataset] = {}
     for view in views:
         draw = _line if view.mode == "line" else _plane
-        found[view.mode] = draw(view, between, {**attrs, "mode": view.mode}, seed)
+        own = {**attrs, "mode": view.mode}
+        found[view.mode] = draw(view, between, own, seed, progress(f"{ENGINE} {view.mode}"))
     return found
 
 
-def _line(view: View, between: Between, attrs: dict[str, Any], seed: int) -> xr.Dataset:
+def _line(
+    view: View, between: Between, attrs: dict[str, Any], seed: int, progress: Progress
+) -> xr.Dataset:
     a, b = between.pair()
-    line = library_line(view.problem, a, b, len(view.grid), between.held)
-    return _dataset(
-        line.surface, ("step",), {"alpha": (line.alphas, "position, A at 0 and B at 1")}, attrs
-    )
+    line = library_line(view.problem, a, b, len(view.grid), between.held, progress=progress)
+    places = {"alpha": (line.alphas, "position, A at 0 and B at 1")}
+    return _dataset(view, line.surface, ("step",), places, attrs)
 
 
-def _plane(view: View, between: Between, attrs: dict[str, Any], seed: int) -> xr.Dataset:
+def _plane(
+    view: View, between: Between, attrs: dict[str, Any], seed: int, progress: Progress
+) -> xr.Dataset:
     model = between.moving(0)
     steps = view.grid.shape[0]
-    plane = library_random_plane(view.problem, model, between.held, steps, seed=seed)
+    plane = library_random_plane(
+        view.problem, model, between.held, steps, seed=seed, progress=progress
+    )
     places = {
         name: (plane.coordinates[..., k], f"position along the {which} direction, A at 0")
         for k, (name, which) in enumerate((("x", "first"), ("y", "second")))
     }
     about = {"first_norm": norm(plane.u), "second_norm": norm(plane.v), "random_seed": seed}
-    return _dataset(plane.surface, ("row", "column"), places, attrs | about)
+    return _dataset(view, plane.surface, ("row", "column"), places, attrs | about)
 
 
 def _dataset(
+    view: View,
     surface: Surface,
     dims: tuple[str, ...],
     places: Mapping[str, tuple[np.ndarray, str]],
@@ -91,5 +101,7 @@ def _dataset(
     if surface.errors:
         errors = stacked(surface.errors, losses, shape, "error")
         data["error"] = labelled(("loss", *dims), errors, "standard error of the loss")
+    weights = weights_in_order(losses, view.problem.weights)
+    data["weight"] = labelled(["loss"], weights, "weight in the sum")
     coords = {"loss": labelled(["loss"], losses, "name of the loss")}
     return xr.Dataset(data, coords=coords, attrs=attributes(attrs))

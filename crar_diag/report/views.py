@@ -14,6 +14,7 @@ from crar_diag.landscape.surface import Surface
 from crar_diag.landscape.trajectory import TrajectoryLosses
 from crar_diag.landscape.views import Between, View
 from crar_diag.report.labelling import DYNAMICS_LOSSES
+from crar_diag.report.library_figure import ENGINE, library_line_figure, library_plane_figure
 from crar_diag.report.line_figure import line_figure
 from crar_diag.report.lines import line_dataset
 from crar_diag.report.plane_figure import plane_figure, score_figure
@@ -70,6 +71,9 @@ def view_dataset(
 def view_figures(dataset: xr.Dataset, title: str = "") -> dict[str, Figure]:
     """Draw what a view's group holds; the name of each figure, and the figure."""
     mode = str(dataset.attrs["mode"])
+    if dataset.attrs.get("engine") == ENGINE:
+        draw = library_line_figure if mode == "line" else library_plane_figure
+        return {mode: draw(dataset, title=title)}
     if mode == "line":
         return {"line": line_figure(dataset, title=title)}
     found = {}
