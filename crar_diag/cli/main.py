@@ -9,6 +9,7 @@ from crar_diag.cli import (
     cluster,
     curvature,
     evaluate,
+    figure,
     import_deer,
     info,
     landscape,
@@ -46,6 +47,7 @@ app.command("curvature", epilog=curvature.EXAMPLE)(curvature.command)
 app.command("path", epilog=path.EXAMPLE)(path.command)
 app.command("scores", epilog=scores.EXAMPLE)(scores.command)
 app.command("report", epilog=report.EXAMPLE)(report.command)
+app.command("figure", epilog=figure.EXAMPLE)(figure.command)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.command)
 app.command("import-deer", epilog=import_deer.EXAMPLE)(import_deer.command)
 app.command("info", epilog=info.EXAMPLE)(info.command)

@@ -1,5 +1,7 @@
 """The picture of a two-dimensional embedding: figures 5, 6, 7 and 11 of the paper."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,6 +12,8 @@ from crar_diag.errors import InputError
 # Left room, door, right room: blue, vermilion and bluish green of Okabe and Ito's palette, which
 # colour-blind readers tell apart, and which differ in grey.
 SIDE_COLOURS = ("#0072B2", "#D55E00", "#009E73")
+# Two crosses and, in the door between the rooms, both at once: they can be told apart in grey.
+SIDE_MARKERS = ("x", (6, 2, 0), "+")
 # One grey an action, as in the paper.
 ACTION_GREYS = ("0.15", "0.4", "0.6", "0.8")
 
@@ -20,6 +24,7 @@ def plot_embedding(
     sides: np.ndarray,
     *,
     title: str = "",
+    size: float = 28,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw states as crosses coloured by side, and predicted transitions as lines.
@@ -29,6 +34,7 @@ def plot_embedding(
         predictions: predicted next states x + p(x, a), `[states, actions, 2]`; one grey an action.
         sides: 0 left of the wall, 1 the door, 2 right of it, `[states]`.
         title: above the axes.
+        size: area of a cross, points^2.
         ax: where to draw; new axes by default.
 
     Returns:
@@ -44,15 +50,19 @@ def plot_embedding(
             f"{embedding.shape} and {predictions.shape}"
         )
     axes = ax or plt.subplots(figsize=(3.25, 3.25), layout="constrained")[1]
+    width = 1.4 * (size / 28) ** 0.5
     for action in range(predictions.shape[1]):
         lines = np.stack([embedding, predictions[:, action]], axis=1)
         grey = ACTION_GREYS[action % len(ACTION_GREYS)]
-        axes.add_collection(LineCollection(list(lines), colors=grey, linewidths=1.0, zorder=1))
+        axes.add_collection(
+            LineCollection(list(lines), colors=grey, linewidths=0.7 * width, zorder=1)
+        )
     for side, (name, colour) in enumerate(
         zip(("left", "door", "right"), SIDE_COLOURS, strict=True)
     ):
         x, y = embedding[sides == side].T
-        axes.scatter(x, y, marker="x", s=28, linewidths=1.4, color=colour, label=name, zorder=2)
+        style: dict[str, Any] = {"marker": SIDE_MARKERS[side], "s": size, "linewidths": width}
+        axes.scatter(x, y, color=colour, label=name, zorder=2, **style)
     axes.set_aspect("equal")
     axes.set_xlabel("$x_1$")
     axes.set_ylabel("$x_2$")

@@ -26,12 +26,14 @@ class TransferStudy:
 
     Attributes:
         runs: those that were read from folders.
+        labels: the name of each in a report.
         finals: how every transfer ended; see `embedding.finals`.
         judged: which of them succeeded.
         statistics: see `statistics_of`.
     """
 
     runs: tuple[TransferOutcomes, ...]
+    labels: tuple[str, ...]
     finals: xr.Dataset
     judged: Judged
     statistics: dict[str, xr.Dataset]
@@ -40,7 +42,7 @@ class TransferStudy:
         """Return everything as groups of a report."""
         found = {"outcome": self._outcome(), "outcome/judgement": self._judgement()}
         found |= {f"statistics/{name}": data for name, data in self.statistics.items()}
-        for label, run in zip(_labels(self.runs), self.runs, strict=True):
+        for label, run in zip(self.labels, self.runs, strict=True):
             found[f"embedding/{label}"] = trajectories(run)
             found[f"embedding/{label}/kinds"] = kinds_over_time(run)
         found |= {f"embedding/{label}/restarts": data for label, data in self.restarts.items()}
@@ -51,7 +53,7 @@ class TransferStudy:
         """What restarts are worth, by the name of each run that has them."""
         return {
             label: restarts_of(run)
-            for label, run in zip(_labels(self.runs), self.runs, strict=True)
+            for label, run in zip(self.labels, self.runs, strict=True)
             if run.config.restarts > 1 and counts(run).any()
         }
 
@@ -111,6 +113,7 @@ def study_transfers(
     checkpoints: Sequence[str | Path] = (),
     seed: int = 0,
     thresholds: Thresholds | None = None,
+    labels: Sequence[str] | None = None,
 ) -> TransferStudy:
     """Read transfers and say what became of them.
 
@@ -119,6 +122,7 @@ def study_transfers(
         checkpoints: of further transfers.
         seed: of all resampling.
         thresholds: where one kind of outcome ends and the next begins.
+        labels: the name of each run in a report; `run_labels` by default.
 
     Raises:
         InputError: nothing is given, or a run, a checkpoint or a base model will not do.
@@ -136,7 +140,9 @@ def study_transfers(
     together = xr.concat(parts, "transfer") if len(parts) > 1 else parts[0]
     together = _one_name_a_base(together)
     judged = judge(together)
-    return TransferStudy(runs, together, judged, statistics_of(together, judged.success, seed))
+    names = tuple(run_labels([run.path for run in runs]) if labels is None else labels)
+    statistics = statistics_of(together, judged.success, seed)
+    return TransferStudy(runs, names, together, judged, statistics)
 
 
 def _one_name_a_base(finals: xr.Dataset) -> xr.Dataset:
@@ -152,10 +158,12 @@ def _one_name_a_base(finals: xr.Dataset) -> xr.Dataset:
     return finals.assign(base=finals.base.copy(data=np.array(names, dtype=object)))
 
 
-def _labels(runs: Sequence[TransferOutcomes]) -> list[str]:
+def run_labels(paths: Sequence[str | Path]) -> list[str]:
     """Return a different name for each run, fit for a group: its folder's, numbered if need be."""
-    found = [re.sub(r"[^A-Za-z0-9_.,=@+-]", "-", run.path.resolve().name) for run in runs]
+    found = [re.sub(r"[^A-Za-z0-9_.,=@+-]", "-", Path(path).resolve().name) for path in paths]
     names = [name.lstrip("_.,=@+-") or "run" for name in found]
+    # `/history/scores` holds the scores of a table.
+    names = ["scores-run" if name == "scores" else name for name in names]
     if len(set(names)) < len(names):
         names = [f"{name}-{k}" for k, name in enumerate(names)]
     return names
