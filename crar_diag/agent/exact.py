@@ -9,6 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from crar_diag.agent import networks
 from crar_diag.agent.architecture import Architecture
 from crar_diag.agent.losses import Forward, LossSettings, exact_losses
 from crar_diag.agent.networks import Parameters
@@ -77,7 +78,13 @@ def _forward(
         "terminal": nothing,
     }
     settings = settings or LossSettings()
-    return Forward(architecture.bare(), parameters, batch, settings, q_target=q_target)
+    # Each state is in four pairs, and the next state of as many: its values are taken once.
+    values = networks.q_values(architecture, parameters, embedding)
+    if q_target is None:  # the agent's own, for which double DQN and plain DQN are the same
+        q_target = settings.discount_factor * values.detach().amax(dim=1)[next_states]
+    forward = Forward(architecture.bare(), parameters, batch, settings, q_target=q_target)
+    forward.values = values[states]
+    return forward
 
 
 def state_action_pairs() -> tuple[Tensor, Tensor, Tensor]:

@@ -123,6 +123,11 @@ class Forward:
         return networks.encode(self.architecture, self.parameters, self.batch["next_observation"])
 
     @cached_property
+    def values(self) -> Tensor:
+        """Q(x, .), `[batch, actions]`."""
+        return networks.q_values(self.architecture, self.parameters, self.states)
+
+    @cached_property
     def q_target(self) -> Tensor:
         """r + gamma (1 - terminal) max_a Q'(e'(s'), a), without gradient, `[batch]`.
 
@@ -195,8 +200,7 @@ def q_loss(forward: Forward) -> Tensor:
     Actions not taken target their own prediction, so that the taken action's squared error is
     divided by the number of actions.
     """
-    values = networks.q_values(forward.architecture, forward.parameters, forward.states)
-    taken = values.gather(1, forward.batch["action"].unsqueeze(1)).squeeze(1)
+    taken = forward.values.gather(1, forward.batch["action"].unsqueeze(1)).squeeze(1)
     return mean_square(taken - forward.q_target) / forward.architecture.actions
 
 

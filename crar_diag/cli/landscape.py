@@ -82,7 +82,7 @@ def command(
         typer.Option(
             "--refit-tolerance",
             help="A re-fit has converged when 20 iterations gain less than this share of all.",
-            show_default="0.001 on a line, 0.01 on a plane",
+            show_default="0.001 on a line, 0.02 on a plane",
         ),
     ] = None,
     domain: comparing.DomainOption = None,
@@ -197,9 +197,11 @@ def _by_library(
     about: dict[str, Any],
     drawing: "Drawing",
 ) -> "dict[str, xr.Dataset]":
+    from crar_diag.agent.lifting import one_thread
     from crar_diag.report.library import by_library
 
-    return by_library(views, between, kinds, about, about["seed"], progress=drawing.progress)
+    with one_thread():
+        return by_library(views, between, kinds, about, about["seed"], progress=drawing.progress)
 
 
 def _draw(
@@ -214,6 +216,7 @@ def _draw(
     """Compute a view and label it."""
     import numpy as np
 
+    from crar_diag.agent.lifting import one_thread
     from crar_diag.landscape.drawing import draw, draw_rewards
     from crar_diag.landscape.trajectory import losses_along
     from crar_diag.report.views import view_dataset
@@ -226,7 +229,8 @@ def _draw(
     if view.trajectory is None:
         return view_dataset(view, between, surfaces, about)
     points = [between.problem.moving(agent.parameters) for agent in snapshots]
-    losses = losses_along(between.problem, points, view.trajectory, between.held)
+    with one_thread():
+        losses = losses_along(between.problem, points, view.trajectory, between.held)
     updates = np.array([agent.metadata.updates for agent in snapshots])
     return view_dataset(view, between, surfaces, about, along=(updates, losses))
 

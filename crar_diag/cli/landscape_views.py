@@ -134,12 +134,14 @@ def views_of(
     Raises:
         InputError: a view that these agents or sizes do not allow, or of which nothing is asked.
     """
+    from crar_diag.agent.lifting import one_thread
     from crar_diag.landscape.reward import check_reward
 
     if "reward" in modes:
         check_reward(between.ends.agents[0])
     snapshots = _snapshots(between) if "trajectory" in modes else []
-    views = [_view(mode, between, sizes, seed, snapshots) for mode in modes]
+    with one_thread():  # with more, the last bit of a length depends on their number
+        views = [_view(mode, between, sizes, seed, snapshots) for mode in modes]
     for view in views:
         if view.coarse is None and "frozen" not in kinds:
             raise InputError(

@@ -25,7 +25,7 @@ from crar_diag.version import __version__
 
 LINE_REFIT = RefitSettings(iterations=3000, tolerance=0.001)
 """A line has few points, and barriers are read off it."""
-PLANE_REFIT = RefitSettings()
+PLANE_REFIT = RefitSettings(tolerance=0.02)
 
 # A frozen line's points are evaluated one by one: so its ends are, bit for bit, what `evaluate`
 # prints of the two files.

@@ -135,6 +135,16 @@ def test_dynamics_lead_from_one_base_model_to_the_other(cli, tmp_path):
             assert found == pytest.approx(value, rel=1e-3, abs=1e-9)
 
 
+def test_threads_and_the_order_of_work_change_no_value(cli, tmp_path):
+    groups = []
+    for threads in (1, 2):
+        path = tmp_path / f"{threads}.h5"
+        cli("landscape", A, B, *PLANE, *REFIT, "--threads", threads, "-o", path)
+        groups.append(read_report(path, f"plane/{LABEL}-random-plane"))
+    made = {f"provenance_{name}": "" for name in ("command", "time")}
+    assert groups[0].assign_attrs(made).identical(groups[1].assign_attrs(made))
+
+
 # The report and the text
 
 

@@ -46,7 +46,21 @@ def helped():
 
 
 def test_there_are_these_commands():
-    assert COMMANDS == ["train", "transfer", "cluster", "predict", "evaluate", "info"]
+    assert COMMANDS == [
+        "train",
+        "transfer",
+        "cluster",
+        "predict",
+        "landscape",
+        "curvature",
+        "path",
+        "scores",
+        "report",
+        "figure",
+        "evaluate",
+        "import-deer",
+        "info",
+    ]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
