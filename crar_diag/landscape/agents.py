@@ -33,6 +33,7 @@ from crar_diag.envs.domains import get_domain
 from crar_diag.envs.names import SIMPLE_MAZE
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError, did_you_mean
+from crar_diag.landscape.exact_grid import fits, losses_of_points
 from crar_diag.landscape.problem import Parameters, Problem
 
 ENCODER = ("encoder.*",)
@@ -210,8 +211,19 @@ def agent_problem(
         def own_targets(parameters: Parameters, embedding: Tensor) -> Parameters:
             return {Q_TARGET: q_targets(architecture, parameters, embedding, settings)}
 
+        def at_points(moving: Parameters, held: Parameters) -> dict[str, Tensor]:
+            own = {name: p for name, p in moving.items() if name != Q_TARGET}
+            q_target = moving.get(Q_TARGET)
+            return losses_of_points(architecture, own, held, pictures, settings, q_target)
+
+        fast = torch.device(device).type == "cpu" and fits(architecture)
         return Problem(
-            losses=exact, batch=pictures, features=embed, constants=own_targets, **shared
+            losses=exact,
+            batch=pictures,
+            features=embed,
+            constants=own_targets,
+            many=at_points if fast else None,
+            **shared,
         )
     data = held_out_labyrinth(transitions, seed)
     sample = Transitions.of(data, observer, kind, torch.device(device))

@@ -103,16 +103,17 @@ class Plane(Grid):
 
     def at(self, x: np.ndarray, y: np.ndarray) -> Parameters:
         """Return the points of given coordinates, `[n]` each; computed in double precision."""
-        coordinates = [torch.from_numpy(np.asarray(c, np.float64)) for c in (x, y)]
         found = {}
+        coordinates = torch.from_numpy(np.stack([x, y], axis=1).astype(np.float64))
         for name in self.origin:
             origin = self.origin[name].detach()
-            points = origin.double().expand(len(coordinates[0]), *origin.shape)
-            for c, direction in zip(coordinates, (self.u, self.v), strict=True):
-                if name in direction:
-                    factor = c.reshape(-1, *[1] * origin.dim()).to(origin.device)
-                    points = points + factor * direction[name].detach().double()
-            found[name] = points.to(origin.dtype)
+            steps = [d[name] if name in d else torch.zeros_like(origin) for d in (self.u, self.v)]
+            directions = torch.stack([step.detach().double().flatten() for step in steps])
+            start = origin.double().flatten()
+            points = torch.addmm(start, coordinates.to(origin.device), directions)
+            found[name] = points.to(origin.dtype).unflatten(1, origin.shape or (1,))
+            if not origin.dim():
+                found[name] = found[name].squeeze(1)
         return found
 
 

@@ -49,6 +49,8 @@ class Problem:
             term for itself by default.
         looped: evaluate many points one after the other instead of by `vmap`, with kernels laid
             out channels last (convolutions on a CPU are faster so).
+        many: `(moving [G, ...], held)` -> each loss at several points, `[G]`, without gradients:
+            the same numbers as `losses` gives by `vmap`, to rounding, where there is a faster way.
         device: where `batch` lies: parameters are brought there. None where they lie there already.
     """
 
@@ -62,6 +64,7 @@ class Problem:
     clusters: Tensor | None = None
     looped: bool = False
     device: torch.device | str | None = None
+    many: Callable[[Parameters, Parameters], Values] | None = None
 
     def moving(self, parameters: Parameters) -> Parameters:
         """Return the parameters that move.
@@ -184,6 +187,9 @@ def evaluate(
             if problem.looped:
                 found = single(placed(problem, {name: p[0] for name, p in own.items()}))
                 parts.append(tuple({n: v[None] for n, v in one.items()} for one in found))
+            elif problem.many is not None and len(next(iter(own.values()))) > 1:
+                values = problem.many(own, held)
+                parts.append((values | {SUM: problem.total(values)}, {}))
             else:
                 parts.append(torch.func.vmap(single)(placed(problem, own)))
     losses, errors = (
