@@ -83,6 +83,26 @@ def evenly_spaced(a: Parameters, b: Parameters, count: int) -> Parameters:
     return found
 
 
+def evenly_along(control: Tensor, step: float, most: int) -> np.ndarray:
+    """Return coordinates from 0 to 1 that are evenly spaced along a curve's length, `[n + 1]`.
+
+    Args:
+        control: all control points as vectors, both ends among them, `[K + 2, P]`.
+        step: the distance between neighbours along the curve at most, as far as `most` allows.
+        most: at most so many steps.
+    """
+    ts = np.linspace(0, 1, 8 * most + 1)
+    shares = np.diff(bernstein(ts, len(control) - 1), axis=0)
+    # A chord is a sum of control points: its length needs only their inner products.
+    products = (control @ control.T).cpu().numpy()
+    chords = np.sqrt(np.einsum("gi,ij,gj->g", shares, products, shares).clip(min=0))
+    lengths = np.concatenate([[0.0], np.cumsum(chords)])
+    count = int(min(most, max(1, np.ceil(lengths[-1] / step - 1e-9))))
+    found: np.ndarray = np.interp(lengths[-1] * np.arange(count + 1) / count, lengths, ts)
+    found[0], found[-1] = 0.0, 1.0
+    return found
+
+
 def arc_lengths(grid: Grid) -> np.ndarray:
     """Return the length of the polygon through a curve's points up to each of them, `[G]`."""
     lengths = [np.zeros(1)]

@@ -24,7 +24,8 @@ class Krylov:
 
     Attributes:
         values: eigenvalues of T (Ritz values), ascending, `[m]`. By Cauchy's interlacing H has at
-            least as many eigenvalues below (above) a number as T, converged or not.
+            least as many eigenvalues below (above) a number as T, converged or not. Of eigenvalues
+            that are equal but for rounding one is found.
         vectors: eigenvectors of T, in columns, `[m, m]`.
         basis: V, in rows, `[m, P]`.
         rest: length of what the last step left over; 0 if the space is exhausted.

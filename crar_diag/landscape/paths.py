@@ -24,7 +24,7 @@ from torch import Tensor
 from crar_diag.agent.checks import check_counts
 from crar_diag.agent.lifting import one_thread
 from crar_diag.errors import InputError
-from crar_diag.landscape.curve import Bezier, bernstein, evenly_spaced, flatten_points
+from crar_diag.landscape.curve import Bezier, bernstein, evenly_along, evenly_spaced, flatten_points
 from crar_diag.landscape.lbfgs import RefitSettings, lbfgs
 from crar_diag.landscape.problem import SUM, Parameters, Problem
 from crar_diag.landscape.soft_maximum import CurveLosses, soft_maximum
@@ -34,8 +34,11 @@ from crar_diag.landscape.vectors import doubled, flatten, unflatten
 Progress = Callable[[int, int], None]
 """Called with the number of iterations that are done, and of all that may come."""
 
-# Between two points of the objective, how many parts are searched for a summit.
+# Into how many parts the curve between two points of the objective is divided for the search. They
+# are of equal length: a curve could run over a summit between places that are evenly spaced in t.
 _SEARCHED: Final = 8
+# A curve that is longer than so many times the straight segment is searched more coarsely.
+_LONGEST: Final = 8
 # A round ends early when so many iterations brought at most this share of all that it gained.
 _PATIENCE, _GAIN = 20, 1e-3
 # Pairs of steps that L-BFGS remembers.
@@ -152,17 +155,20 @@ class _Search:
 
     def run(self, control: Tensor, progress: Progress) -> Path:
         best, done, total = control, 0, self.settings.iterations
-        places, top, end = self._searched(control)
+        places, summits, top, end = self._searched(control)
         highest = [top]
         control = control + self._nudge(control)
         progress(0, total)
         while done < total and not self._converged(highest, end):
             budget = min(self.settings.per_round, total - done)
             told = partial(_tell, progress, done, total)
-            control, taken = self._round(control, places, self._sharpness(highest), budget, told)
+            every = np.union1d(places, summits)
+            control, taken = self._round(control, every, self._sharpness(highest), budget, told)
             done += max(taken, 1)
             progress(done, total)
-            places, top, _ = self._searched(control)
+            places, found, top, _ = self._searched(control)
+            # Those of earlier rounds stay, or the next one would run over them again.
+            summits = np.union1d(summits, found)
             if top < min(highest):
                 best = control
             highest.append(top)
@@ -196,17 +202,20 @@ class _Search:
         weights = torch.from_numpy(bernstein(places, len(control) + 1)).to(control.device)
         return weights @ torch.cat([ends[0], control, ends[1]])
 
-    def _searched(self, control: Tensor) -> tuple[np.ndarray, float, float]:
+    def _searched(self, control: Tensor) -> tuple[np.ndarray, np.ndarray, float, float]:
         """Search a curve for summits of the sum.
 
         Returns:
-            The places for the next round, without the ends; the highest sum; that of the worse end.
+            Places, evenly spaced, without the ends; those of the summits; the highest sum; the sum
+            at the worse end.
 
         Raises:
             InputError: the sum is not finite everywhere.
         """
-        count = self.settings.points
-        places = np.arange(count * _SEARCHED + 1) / (count * _SEARCHED)
+        a, b = (flatten(end) for end in (self.a, self.b))
+        steps = self.settings.points * _SEARCHED
+        everything = torch.cat([a[None], control, b[None]])
+        places = evenly_along(everything, (b - a).norm().item() / steps, _LONGEST * steps)
         curve = Bezier(self.a, self.b, unflatten(control, self.a), places)
         values = frozen_surface(self.problem, curve, self.held, workers=self.workers).losses[SUM]
         if not np.isfinite(values).all():
@@ -215,8 +224,8 @@ class _Search:
             )
         inside, before, after = values[1:-1], values[:-2], values[2:]
         summits = places[1:-1][(inside >= before) & (inside > after)]
-        chosen = np.union1d(places[::_SEARCHED][1:-1], summits)
-        return chosen, float(values.max()), float(max(values[0], values[-1]))
+        end = max(values[0], values[-1])
+        return places[_SEARCHED:-1:_SEARCHED], summits, float(values.max()), float(end)
 
     def _round(
         self,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy import optimize
+from threadpoolctl import threadpool_limits
 
 from crar_diag.agent.checks import check_counts
 from crar_diag.landscape.operator import Hessian
@@ -117,21 +118,17 @@ def polish(problem: Problem, parameters: Parameters, *, iterations: int = ITERAT
     gradient = before.gradient.norm().item()
     scale = size or 1.0
     gradients = max(gradient, abs(before.losses[SUM]) / scale)
-    found = optimize.minimize(
-        objective.value,
-        x0,
-        jac=objective.gradient,
-        hessp=objective.product,
-        method="trust-ncg",
-        options={
+    end, tried = x0, 0
+    if gradient > 0:
+        options = {
             "initial_trust_radius": _FIRST_RADIUS * scale,
             "max_trust_radius": scale,
             "gtol": _AIM * gradients,
             "maxiter": iterations,
-        },
-    )
-    after = objective.move(found.x)
-    left, distance = after.gradient.norm().item(), float(np.linalg.norm(found.x - x0))
+        }
+        end, tried = _descend(objective, x0, options)
+    after = objective.move(end)
+    left, distance = after.gradient.norm().item(), float(np.linalg.norm(end - x0))
     return Polish(
         objective.parameters,
         before.losses,
@@ -140,7 +137,23 @@ def polish(problem: Problem, parameters: Parameters, *, iterations: int = ITERAT
         left,
         distance,
         distance / size if size else math.nan,
-        int(found.nit),
+        tried,
         objective.products,
         left <= CONVERGED * gradients,
     )
+
+
+def _descend(
+    objective: _Objective, start: np.ndarray, options: dict[str, float]
+) -> tuple[np.ndarray, int]:
+    """Return where scipy's descent ends, and after how many iterations."""
+    with threadpool_limits(1, "blas"):  # scipy's vectors: the same sums on any number of cores
+        found = optimize.minimize(
+            objective.value,
+            start,
+            jac=objective.gradient,
+            hessp=objective.product,
+            method="trust-ncg",
+            options=options,
+        )
+    return found.x, int(found.nit)

@@ -11,7 +11,7 @@ from crar_diag.landscape.agent_curvature import AgentCurvature
 from crar_diag.landscape.curvature import Curvature
 from crar_diag.landscape.polish import Polish
 from crar_diag.landscape.spaces import EMBEDDING
-from crar_diag.landscape.spectrum import FLOOR
+from crar_diag.landscape.spectrum import FLOOR, Density
 from crar_diag.landscape.stationarity import STATIONARY
 from crar_diag.report.labelling import attributes, weights_in_order
 
@@ -52,7 +52,9 @@ def curvature_dataset(found: AgentCurvature, *, attrs: Mapping[str, Any]) -> xr.
         found, the `decrement`, the `trace` with its interval; over `loss`, too, its `value` and
         `gradient_norm`; over `end` and `rank` the extreme `eigenvalue` with its `residual` and
         whether it `eigenvalue_converged` (NaN and False where there are fewer); over `grid` the
-        `density` at `density_at`, smoothed by `density_width`. Over `space` its `size` and, of a
+        `density` at `density_at`, smoothed by `density_width`, and over `node` the quadrature's
+        points `node_at` and weights `node_weight` that it is made of (NaN and 0 where there are
+        fewer). Over `space` its `size` and, of a
         polish, `polish_*` and `embedding_distance`; over `loss` its `weight`. In the simple maze
         `states` where each state lies and, of the embedding, all of its `embedding_eigenvalue` and
         the `displacement` of the states along the smallest.
@@ -156,6 +158,21 @@ def _densities(grid: list[list[Curvature]]) -> dict[str, Any]:
             np.array([[d.width for d in row if d] for row in found]),
             "standard deviation of the smoothing",
         ),
+        **_nodes([[d for d in row if d] for row in found]),
+    }
+
+
+def _nodes(found: list[list[Density]]) -> dict[str, Any]:
+    shape = len(found), len(found[0]), max(len(d.nodes) for row in found for d in row)
+    nodes, weights = np.full(shape, np.nan), np.zeros(shape)
+    for s, row in enumerate(found):
+        for p, density in enumerate(row):
+            nodes[s, p, : len(density.nodes)] = density.nodes
+            weights[s, p, : len(density.nodes)] = density.weights
+    dims = ("space", "point", "node")
+    return {
+        "node_at": labelled(dims, nodes, "point of the quadrature of the spectrum, an eigenvalue"),
+        "node_weight": labelled(dims, weights, "its weight, a share of all eigenvalues"),
     }
 
 

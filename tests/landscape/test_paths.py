@@ -12,7 +12,6 @@ from crar_diag.landscape.grids import Line
 from crar_diag.landscape.paths import PathSettings, minimum_loss_curve
 from crar_diag.landscape.problem import Problem, evaluate
 from crar_diag.landscape.profiles import profile
-from tests.landscape import toys
 
 
 def at(x, y):
@@ -31,10 +30,10 @@ def bowl(parameters, batch):
     return {"bowl": parameters["x"] ** 2 + 3 * (parameters["y"] - parameters["x"]) ** 2}
 
 
-def wall(parameters, batch):
-    """A narrow wall across the straight line, between two points that are looked at first."""
+def boulder(parameters, batch):
+    """It lies on the straight line, between two of its eighths, where nothing is felt of it."""
     x, y = parameters["x"], parameters["y"]
-    return {"wall": torch.exp(-(((x - 0.03) / 0.02) ** 2) - (y / 0.3) ** 2), "tilt": 0.01 * y**2}
+    return {"boulder": torch.relu(1 - ((x - 0.125) / 0.1) ** 2 - ((y - 0.1) / 0.3) ** 2)}
 
 
 def search(losses, a=LEFT, b=RIGHT, **settings):
@@ -94,14 +93,12 @@ def test_a_ridge_that_the_straight_line_follows_is_left():
     assert highest(ring, search(ring, bends=1))[0] < 0.05
 
 
-def test_a_summit_between_the_points_is_found_and_pressed_down():
-    few = {"points": 4, "bends": 1, "nudge": 0.001}
-    points = np.arange(1, 4) / 4
-    line = Line(LEFT, RIGHT, points).points(0, 3)
-    assert evaluate(Problem(wall, None), line, {}).losses["sum"].max() < 0.15
-    curve, straight = highest(wall, search(wall, **few))
-    assert straight > 0.99
-    assert curve < 0.1
+def test_a_summit_between_the_points_is_found_and_gone_round():
+    eighths = Line(LEFT, RIGHT, np.arange(9) / 8).points(0, 9)
+    assert evaluate(Problem(boulder, None), eighths, {}).losses["sum"].max() == 0
+    curve, straight = highest(boulder, search(boulder, points=8, bends=1))
+    assert straight == pytest.approx(1 - 1 / 9, rel=1e-6)
+    assert curve == 0
 
 
 # What always holds
@@ -142,16 +139,12 @@ def hills(seed):
 @pytest.mark.parametrize("iterations", [1, 7])
 def test_no_curve_is_higher_than_the_straight_line_whatever_the_budget(seed, iterations):
     losses = hills(seed)
-    found = search(losses, bends=2, iterations=iterations, per_round=3, points=8)
-    places = np.arange(65) / 64
-    heights = [
-        evaluate(Problem(losses, None), grid.points(0, 65), {}).losses["sum"].max().item()
-        for grid in (Bezier(LEFT, RIGHT, found.inner, places), Line(LEFT, RIGHT, places))
-    ]
-    assert heights[0] <= heights[1]
-    assert heights == pytest.approx([found.highest.min(), found.highest[0]], rel=1e-12)
-    assert found.iterations == iterations
-    assert not found.converged
+    found = search(losses, bends=2, iterations=iterations, per_round=3)
+    curve, straight = highest(losses, found)
+    assert curve <= straight
+    assert [curve, straight] == pytest.approx([found.highest.min(), found.highest[0]], rel=1e-3)
+    assert found.iterations <= iterations
+    assert found.iterations == iterations or found.converged
 
 
 def test_the_scale_of_the_losses_does_not_matter():
