@@ -242,6 +242,8 @@ def spectrum() -> xr.Dataset:
         "density": ([*lead, "grid"], np.tile(density, (2, 1, 1))),
         "density_at": ([*lead, "grid"], np.tile(at, (2, 1, 1))),
         "density_width": (lead, np.full((2, 1), 0.2)),
+        "node_at": ([*lead, "node"], np.tile([0.0, 2.0], (2, 1, 1))),
+        "node_weight": ([*lead, "node"], np.tile([0.99, 0.01], (2, 1, 1))),
         "size": (["space"], np.array([100, 200])),
         "eigenvalue": ([*lead, "end", "rank"], np.full((2, 1, 2, 1), 2.0)),
         "eigenvalue_converged": ([*lead, "end", "rank"], np.ones((2, 1, 2, 1), bool)),
