@@ -45,7 +45,7 @@ def show(found: list[Found], machine: bool, output: Path | None, figure: Path | 
         typer.echo("")
         _print_losses(one.curvature)
         typer.echo("")
-        for sentence in [*_polishes(one.curvature), *_directions(one.curvature)]:
+        for sentence in _sentences(one.curvature):
             typer.echo(sentence)
         typer.echo("")
     for note in dict.fromkeys(
@@ -121,6 +121,10 @@ def _print_losses(found: "AgentCurvature") -> None:
     )
 
 
+def _sentences(found: "AgentCurvature") -> list[str]:
+    return [*_polishes(found), *_directions(found), *_convergence(found)]
+
+
 def _polishes(found: "AgentCurvature") -> list[str]:
     sentences = []
     for space, own in found.analyses.items():
@@ -159,6 +163,21 @@ def _cell(state: int) -> str:
     from crar_diag.envs import simple_maze
 
     return "({}, {})".format(*simple_maze.STATES[state].tolist())
+
+
+def _convergence(found: "AgentCurvature") -> list[str]:
+    """Say where extreme eigenvalues are not known to the floor."""
+    sentences = []
+    for space, point, own in _points(found):
+        pairs = (own.smallest, own.largest)
+        unsure = sum(int((~one.converged).sum()) for one in pairs)
+        if unsure:
+            count = sum(len(one.values) for one in pairs)
+            sentences.append(
+                f"{space}, {point}: {unsure} of {count} extreme eigenvalues have not converged: "
+                "more --steps"
+            )
+    return sentences
 
 
 def _pools(agent: "Agent") -> bool:
@@ -200,13 +219,4 @@ def _notes(found: "AgentCurvature", pooled: bool) -> list[str]:
         f"stationary: a Newton step promises at most {STATIONARY:g} of the sum (decrement); "
         f"eigenvalues within {FLOOR:g} of the largest count as 0"
     )
-    for space, point, own in _points(found):
-        pairs = (own.smallest, own.largest)
-        unsure = sum(int((~one.converged).sum()) for one in pairs)
-        if unsure:
-            count = sum(len(one.values) for one in pairs)
-            notes.append(
-                f"{space}, {point}: {unsure} of {count} extreme eigenvalues have not converged: "
-                "more --steps"
-            )
     return notes
