@@ -100,7 +100,9 @@ def test_a_random_plane_has_the_line_as_its_middle(cli, tmp_path):
     assert plane.y.values[3] == 0
     np.testing.assert_array_equal(plane.x, view["alpha"])
     for loss, own in view["frozen"].items():
-        np.testing.assert_allclose(plane.frozen.sel(loss=loss, y=0), own["values"], rtol=1e-4)
+        np.testing.assert_allclose(
+            plane.frozen.sel(loss=loss, y=0), own["values"], rtol=1e-4, atol=1e-9
+        )
         whole = answer["views"]["random-plane"]["frozen"][loss]
         assert whole["least"] == plane.frozen.sel(loss=loss).min()
         assert whole["largest"] == plane.frozen.sel(loss=loss).max()
