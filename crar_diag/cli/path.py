@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,8 +13,6 @@ from crar_diag.cli.landscape_views import DYNAMICS, chosen
 from crar_diag.errors import InputError
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from crar_diag.landscape.connections import Connection
     from crar_diag.landscape.paths import PathSettings
     from crar_diag.landscape.profiles import Profile
@@ -49,6 +47,12 @@ def command(
     iterations: Annotated[
         int, typer.Option("--iterations", min=1, help="Budget of the curve's optimisation.")
     ] = 1000,
+    refit_iterations: Annotated[
+        int,
+        typer.Option(
+            "--refit-iterations", min=1, help="Budget of re-fitting either end's dynamics."
+        ),
+    ] = 3000,
     points: Annotated[
         int, typer.Option("--points", min=2, help="Of each path, as kept and drawn.")
     ] = 61,
@@ -89,6 +93,7 @@ def command(
 
     from crar_diag.cli.path_output import Found, show
     from crar_diag.landscape.paths import PathSettings
+    from crar_diag.report.agent_paths import agent_path_dataset
 
     kinds = [kind for kind in DYNAMICS if kind in chosen("--dynamics", dynamics, DYNAMICS)]
     if dynamics_from is not None and "frozen" not in kinds:
@@ -98,12 +103,21 @@ def command(
     sample = (transitions, seed)
     between, alignment = _between((a, b), dynamics_from, kinds, align, domain, weight, sample)
     label = comparing.group_name([a, b], name) if output is not None else ""
-    request = _Request(kinds, points, _angle(between, rotation), torch.get_num_threads())
+    angle, workers = _angle(between, rotation), torch.get_num_threads()
+    request = _Request(kinds, refit_iterations, points, angle, workers)
     settings = PathSettings(bends=bends, iterations=iterations, seed=seed)
     with common.ProgressLine() as line, common.stoppable() as stop:
         connections = _connections(between, request, settings, line, stop)
         rotations = _rotations(between, request)
-    dataset = _dataset(between, connections, rotations, alignment, settings, transitions)
+    sampled = between.problem.clusters is not None
+    dataset = agent_path_dataset(
+        between,
+        connections,
+        settings=settings,
+        rotations=rotations,
+        alignment=alignment,
+        about={"held_out_transitions": transitions} if sampled else {},
+    )
     if output is not None:
         common.add_to_report(output, {f"path/{label}": dataset}, seed)
     if figure is not None:
@@ -116,9 +130,10 @@ def command(
 
 @dataclass(frozen=True)
 class _Request:
-    """What is to be computed: kinds of dynamics, points, last angle or None, and on how much."""
+    """What is computed: kinds of dynamics, re-fits, points, last angle (or None), threads."""
 
     kinds: Sequence[str]
+    refit_iterations: int
     points: int
     angle: float | None
     workers: int
@@ -190,11 +205,19 @@ def _connections(
     line: common.ProgressLine,
     stop: threading.Event,
 ) -> "dict[str, Connection]":
-    from crar_diag.landscape.connections import connect, frozen_ends, unfrozen_ends
+    from dataclasses import replace
 
+    from crar_diag.landscape.connections import END_REFIT, connect, frozen_ends, unfrozen_ends
+
+    def interrupt() -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+
+    refit = replace(END_REFIT, iterations=request.refit_iterations)
     found = {}
     for kind in request.kinds:
-        ends = frozen_ends(between) if kind == "frozen" else unfrozen_ends(between)
+        frozen = kind == "frozen"
+        ends = frozen_ends(between) if frozen else unfrozen_ends(between, refit, interrupt)
         found[kind] = connect(
             ends,
             settings,
@@ -221,33 +244,3 @@ def _rotations(between: "Between", request: _Request) -> "dict[str, Profile] | N
         points=request.points,
         workers=request.workers,
     )
-
-
-def _dataset(
-    between: "Between",
-    connections: "dict[str, Connection]",
-    rotations: "dict[str, Profile] | None",
-    alignment: "Alignment | None",
-    settings: "PathSettings",
-    transitions: int,
-) -> "xr.Dataset":
-    """Label all of it, with what the simple maze's embedding is along the paths."""
-    from crar_diag.landscape.connections import COURSES, embeddings
-    from crar_diag.report.paths import path_dataset
-    from crar_diag.report.views import ends_of
-
-    attrs: dict[str, Any] = {**ends_of(between), "settings": vars(settings)}
-    attrs["aligned"] = alignment is not None
-    if alignment is not None:
-        for key in ("distance_before", "distance_after", "moved", "units"):
-            attrs[f"alignment_{key}"] = getattr(alignment, key)
-    if between.problem.clusters is not None:
-        attrs["held_out_transitions"] = transitions
-    states: dict[str, dict[str, Any]] = {}
-    for kind, one in connections.items():
-        for course in COURSES:
-            grid = one.course(course)(one.profiles[course].places)
-            found = embeddings(one.ends.problem, between.ends.agents[0], grid)
-            if found is not None:
-                states.setdefault(kind, {})[course] = found.numpy()
-    return path_dataset(connections, attrs=attrs, rotations=rotations, embeddings=states or None)

@@ -5,6 +5,7 @@ dynamics unfrozen encoder and dynamics move together, each end with the dynamics
 its encoder: its own, re-fitted.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -97,8 +98,17 @@ def frozen_ends(between: Between) -> Ends:
     return Ends(between.problem, doubled(a), doubled(b), doubled(between.held))
 
 
-def unfrozen_ends(between: Between, settings: RefitSettings = END_REFIT) -> Ends:
+def unfrozen_ends(
+    between: Between,
+    settings: RefitSettings = END_REFIT,
+    interrupt: Callable[[], None] = lambda: None,
+) -> Ends:
     """Return two agents whole, each with its own dynamics re-fitted to its encoder.
+
+    Args:
+        between: the agents.
+        settings: when a re-fit stops.
+        interrupt: called before each of its iterations; what it raises ends it.
 
     Raises:
         InputError: the encoders are the same.
@@ -106,19 +116,20 @@ def unfrozen_ends(between: Between, settings: RefitSettings = END_REFIT) -> Ends
     between.pair()
     problem = replace(between.problem, moves=("*",), refits=())
     (a, first), (b, second) = (
-        _at_their_best(between.problem, agent, settings) for agent in between.ends.agents[:2]
+        _at_their_best(between.problem, agent, settings, interrupt)
+        for agent in between.ends.agents[:2]
     )
     return Ends(problem, a, b, {}, (first, second))
 
 
 def _at_their_best(
-    problem: Problem, agent: Agent, settings: RefitSettings
+    problem: Problem, agent: Agent, settings: RefitSettings, interrupt: Callable[[], None]
 ) -> tuple[Parameters, EndRefit]:
     """Re-fit an agent's dynamics to its encoder."""
     own = doubled(agent.parameters)
     start = problem.refitted(own)
     encoder = {name: p[None] for name, p in own.items() if name not in start}
-    found = refit(problem, encoder, {}, start, settings)
+    found = refit(problem, encoder, {}, start, settings, interrupt)
     fitted = own | {name: p[0] for name, p in found.parameters.items()}
     before, after = (_sum(problem, one) for one in (own, fitted))
     # The re-fit held the Q target; where the sum with its own is no lower, nothing is gained.

@@ -71,8 +71,8 @@ class PathSettings:
     points: int = 32
     sharpness: float = 10.0
     sharpening: float = 1.5
-    patience: int = 2
-    tolerance: float = 1e-3
+    patience: int = 3
+    tolerance: float = 3e-4
     nudge: float = 0.01
     seed: int = 0
 

@@ -223,7 +223,10 @@ def path() -> xr.Dataset:
     value = np.full((2, 2, 2, 5), 1e-3)
     value[:, 0] += np.sin(np.pi * t)
     return xr.Dataset(
-        {"value": labelled(["dynamics", "path", "loss", "t"], value, "loss along the path")},
+        {
+            "value": labelled(["dynamics", "path", "loss", "t"], value, "loss along the path"),
+            "weight": labelled(["loss"], np.array([1.0, np.nan]), "weight in the sum"),
+        },
         coords={
             "dynamics": labelled(["dynamics"], text(["frozen", "unfrozen"]), "dynamics"),
             "path": labelled(["path"], text(["straight", "curve"]), "path"),
