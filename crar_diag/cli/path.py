@@ -14,7 +14,7 @@ from crar_diag.errors import InputError
 
 if TYPE_CHECKING:
     from crar_diag.landscape.connections import Connection
-    from crar_diag.landscape.paths import PathSettings
+    from crar_diag.landscape.path_settings import PathSettings
     from crar_diag.landscape.profiles import Profile
     from crar_diag.landscape.symmetries import Alignment
     from crar_diag.landscape.views import Between
@@ -92,7 +92,7 @@ def command(
     import torch
 
     from crar_diag.cli.path_output import Found, show
-    from crar_diag.landscape.paths import PathSettings
+    from crar_diag.landscape.path_settings import PathSettings
     from crar_diag.report.agent_paths import agent_path_dataset
 
     kinds = [kind for kind in DYNAMICS if kind in chosen("--dynamics", dynamics, DYNAMICS)]

@@ -97,9 +97,7 @@ def _notes(found: Found) -> list[str]:
     if "refit_before" in dataset:
         notes += [_refit_note(dataset.sel(end=end)) for end in map(str, dataset.end.values)]
     notes += [_verdict(dataset.sel(dynamics=kind), kind) for kind in kinds]
-    if "rotation_value" not in dataset:
-        notes.append("no rotation: the abstract states are no points of a plane")
-    return notes
+    return [*notes, _rotation_note(dataset)]
 
 
 def _refit_note(end: "xr.Dataset") -> str:
@@ -108,6 +106,22 @@ def _refit_note(end: "xr.Dataset") -> str:
     return (
         f"unfrozen: re-fitting the dynamics of {str(end.end.values).upper()} to its encoder took "
         f"the sum from {before:.4g} to {after:.4g} in {int(end.refit_iterations)} iterations{how}"
+    )
+
+
+def _rotation_note(dataset: "xr.Dataset") -> str:
+    """Say what turning A costs, with its dynamics and without."""
+    if "rotation_value" not in dataset:
+        return "no rotation: the abstract states are no points of a plane"
+    rise = dataset.rotation_value - dataset.rotation_value.isel(angle=0)
+    others = [str(loss) for loss in dataset.loss.values if loss not in ("sum", "volume")]
+    change = float(abs(rise.sel(turning="together", loss=others)).max())
+    volume = float(dataset.rotation_above_ends.sel(turning="together", loss="volume"))
+    alone = float(rise.sel(turning="encoder", loss="transition").max())
+    return (
+        f"rotation: turning A with its dynamics changes no loss but volume by more than "
+        f"{change:.1g}, volume rises {volume:.4g}; turning the encoder alone, the transition loss "
+        f"rises {alone:.4g}"
     )
 
 

@@ -16,7 +16,8 @@ from crar_diag.agent.loading import Agent
 from crar_diag.envs.names import SIMPLE_MAZE
 from crar_diag.landscape.curve import Bezier
 from crar_diag.landscape.grids import Grid, Line
-from crar_diag.landscape.paths import Path, PathSettings, Progress, minimum_loss_curve
+from crar_diag.landscape.path_settings import PathSettings
+from crar_diag.landscape.paths import Path, Progress, minimum_loss_curve
 from crar_diag.landscape.problem import SUM, Parameters, Problem, evaluate
 from crar_diag.landscape.profiles import Course, Profile, profile
 from crar_diag.landscape.refit import RefitSettings, refit

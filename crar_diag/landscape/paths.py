@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crar_diag.agent.checks import check_counts
 from crar_diag.agent.lifting import one_thread
 from crar_diag.errors import InputError
 from crar_diag.landscape.curve import Bezier, bernstein, evenly_along, evenly_spaced, flatten_points
 from crar_diag.landscape.lbfgs import RefitSettings, lbfgs
+from crar_diag.landscape.path_settings import PathSettings
 from crar_diag.landscape.problem import SUM, Parameters, Problem
 from crar_diag.landscape.soft_maximum import CurveLosses, soft_maximum
 from crar_diag.landscape.surface import frozen_surface
@@ -39,54 +39,12 @@ Progress = Callable[[int, int], None]
 _SEARCHED: Final = 8
 # A curve that is longer than so many times the straight segment is searched more coarsely.
 _LONGEST: Final = 8
+# Sharper than this, a soft maximum of so few points is as good as the maximum, and has its kinks.
+_SHARPEST: Final = 200.0
 # A round ends early when so many iterations brought at most this share of all that it gained.
 _PATIENCE, _GAIN = 20, 1e-3
 # Pairs of steps that L-BFGS remembers.
 _MEMORY: Final = 20
-
-
-@dataclass(frozen=True)
-class PathSettings:
-    """How a curve is optimised.
-
-    Attributes:
-        bends: inner control points; 1 makes the quadratic curve.
-        iterations: of L-BFGS, in all rounds together.
-        per_round: at most so many in one round.
-        points: of the curve in the objective, besides summits that are found.
-        sharpness: beta of the second round times the spread of the sum over these points at its
-            start.
-        sharpening: by which that product grows from round to round.
-        patience: the curve has converged when so many rounds together lower its highest point by
-        tolerance: at most this share of all that it fell by since it was straight.
-        nudge: length of a random step of each control point off the straight segment at the start,
-            as a share of the distance from A to B: that segment can be a ridge, whose sides no
-            gradient on it tells of.
-        seed: of that step.
-    """
-
-    bends: int = 3
-    iterations: int = 1000
-    per_round: int = 100
-    points: int = 32
-    sharpness: float = 10.0
-    sharpening: float = 1.5
-    patience: int = 3
-    tolerance: float = 3e-4
-    nudge: float = 0.01
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that mean nothing.
-
-        Raises:
-            InputError: naming the number.
-        """
-        for name in ("bends", "iterations", "per_round", "points", "patience"):
-            check_counts(**{name: getattr(self, name)})
-        for name in ("sharpness", "sharpening", "tolerance"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise InputError(f"{name} must be above 0 and finite, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,8 +145,8 @@ class _Search:
 
     def _sharpness(self, highest: list[float]) -> float:
         """Return the sharpness of the next round: 0, which means the mean, of the first."""
-        rounds = len(highest) - 1
-        return self.settings.sharpness * self.settings.sharpening ** (rounds - 1) if rounds else 0.0
+        first, rounds = self.settings.sharpness, len(highest) - 2
+        return 0.0 if rounds < 0 else min(first * self.settings.sharpening**rounds, _SHARPEST)
 
     def _nudge(self, control: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(self.settings.seed)

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from crar_diag.landscape.connections import COURSES, Connection, embeddings
-from crar_diag.landscape.paths import PathSettings
+from crar_diag.landscape.path_settings import PathSettings
 from crar_diag.landscape.profiles import Profile
 from crar_diag.landscape.symmetries import Alignment
 from crar_diag.landscape.views import Between

@@ -90,6 +90,15 @@ def test_turning_with_the_dynamics_costs_nothing_but_volume(answer):
     alone = answer.json["rotation"]["encoder"]["losses"]["transition"]["values"]
     assert alone[-1] > 100 * alone[0]
     assert answer.json["rotation"]["angle"] == [0, 45, 90, 135, 180]
+    numbers = re.fullmatch(
+        r"rotation: turning A with its dynamics changes no loss but volume by more than (.*), "
+        r"volume rises (.*); turning the encoder alone, the transition loss rises (.*)",
+        answer.json["notes"][-1],
+    )
+    change, volume, rise = map(float, numbers.groups())
+    assert 0 <= change < 1e-9
+    assert volume == pytest.approx(together["volume"]["above_ends"], rel=1e-3)
+    assert rise == pytest.approx(max(alone) - alone[0], rel=1e-3)
 
 
 def test_the_report_holds_what_was_printed(answer, found):

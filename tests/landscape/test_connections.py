@@ -16,7 +16,7 @@ from crar_diag.errors import InputError
 from crar_diag.landscape.agents import DYNAMICS
 from crar_diag.landscape.connections import connect, embeddings, frozen_ends, unfrozen_ends
 from crar_diag.landscape.lbfgs import RefitSettings
-from crar_diag.landscape.paths import PathSettings
+from crar_diag.landscape.path_settings import PathSettings
 from crar_diag.landscape.problem import matching
 from crar_diag.landscape.vectors import doubled
 from tests.landscape.shipped import CORRECT, STRUCTURE, WRONG, between

@@ -9,7 +9,8 @@ import torch
 from crar_diag.errors import InputError
 from crar_diag.landscape.curve import Bezier, evenly_spaced
 from crar_diag.landscape.grids import Line
-from crar_diag.landscape.paths import PathSettings, minimum_loss_curve
+from crar_diag.landscape.path_settings import PathSettings
+from crar_diag.landscape.paths import minimum_loss_curve
 from crar_diag.landscape.problem import Problem, evaluate
 from crar_diag.landscape.profiles import profile
 
