@@ -210,3 +210,20 @@ def line_embedding(between: Between, view: View, agent: Agent) -> torch.Tensor |
     pictures = observer(torch.from_numpy(simple_maze.all_tiles())).to(some.dtype)
     with torch.no_grad():
         return torch.func.vmap(lambda own: networks.encode(architecture, own, pictures))(points)
+
+
+def line_predictions(between: Between, states: torch.Tensor, agent: Agent) -> torch.Tensor:
+    """Return where the frozen dynamics lead from the states of a line, x + p(x, a).
+
+    Args:
+        between: whose dynamics all points of the line have.
+        states: at each point, `[G, states, d]`.
+        agent: gives the architecture.
+
+    Returns:
+        `[G, states, actions, d]`.
+    """
+    held, architecture = between.held, agent.architecture
+    with torch.no_grad():
+        found = networks.predict_each_action(architecture, held, states.flatten(0, 1))
+    return found.unflatten(0, states.shape[:2])

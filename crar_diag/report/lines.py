@@ -33,6 +33,7 @@ def line_dataset(
     weights: Mapping[str, float],
     depends_on_dynamics: Collection[str],
     embedding: np.ndarray | None = None,
+    prediction: np.ndarray | None = None,
 ) -> xr.Dataset:
     """Return the losses along a line, as a group of a report.
 
@@ -45,12 +46,15 @@ def line_dataset(
             (`labelling.DYNAMICS_LOSSES` for CRAR agents).
         embedding: the abstract states at each point, `[G, states, d]`, where they are points of
             a plane or so.
+        prediction: of those states' next ones by the frozen dynamics, x + p(x, a),
+            `[G, states, actions, d]`; only together with the embedding.
 
     Returns:
         Over `dynamics`, `loss` and `alpha` the `value` and, where losses are means over a sample,
         its standard `error`; over `dynamics` and `loss` the barriers between the ends
         (`landscape.barriers.Barrier`); over `loss` its `weight` and `depends_on_dynamics`; over
-        `alpha`, of the re-fit, `converged` and `iterations`.
+        `alpha`, of the re-fit, `converged` and `iterations`; the `embedding` and the `prediction`
+        where given.
 
     Raises:
         InputError: no surface, one of another name, shape or losses, 0 or 1 not among the
@@ -76,6 +80,8 @@ def line_dataset(
         data |= refit_variables(present["unfrozen"], ("alpha",), alphas.shape)
     if embedding is not None:
         data["embedding"] = _embedding(embedding, len(alphas))
+        if prediction is not None:
+            data["prediction"] = _prediction(prediction, np.shape(embedding))
     coords = {
         "dynamics": labelled(["dynamics"], list(present), "how the dynamics are treated"),
         "loss": labelled(["loss"], losses, "name of the loss"),
@@ -152,3 +158,15 @@ def _embedding(embedding: np.ndarray, points: int) -> Any:
             f"expected an embedding [{points}, states, d] along the line, found {values.shape}"
         )
     return labelled(("alpha", "state", "dim"), values, "abstract state")
+
+
+def _prediction(prediction: np.ndarray, embedded: tuple[int, ...]) -> Any:
+    values = np.asarray(prediction)
+    if values.ndim != 4 or values.shape[:2] + values.shape[3:] != embedded:
+        points, states, size = embedded
+        raise InputError(
+            f"expected a prediction [{points}, {states}, actions, {size}] along the line, found "
+            f"{values.shape}"
+        )
+    words = "next abstract state that the frozen dynamics predict"
+    return labelled(("alpha", "state", "action", "dim"), values, words)

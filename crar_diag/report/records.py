@@ -35,6 +35,9 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     LABYRINTH: ("down", "right", "up", "left"),
 }
 
+SIDE: Final = "0 left of the wall, 1 the door, 2 right of it"
+"""What the coordinate `side` of a state of the simple maze says."""
+
 
 def kind_of(config: TrainConfig) -> str:
     """Return what a run holds: `BASE_MODELS` or `TRANSFERS`."""
@@ -161,10 +164,9 @@ def _pictures(environment: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if environment == SIMPLE_MAZE:
         tiles = simple_maze.all_tiles()
         rows, columns = simple_maze.STATES.T
-        side = "0 left of the wall, 1 the door, 2 right of it"
         coords["state_row"] = labelled(["picture"], rows, "row of the player")
         coords["state_column"] = labelled(["picture"], columns, "column of the player")
-        coords["side"] = labelled(["picture"], simple_maze.SIDES, side)
+        coords["side"] = labelled(["picture"], simple_maze.SIDES, SIDE)
     else:
         tiles = held_out_tiles(HELD_OUT_PICTURES)
     coords["picture"] = labelled(["picture"], np.arange(len(tiles)), "number of the picture")

@@ -7,7 +7,10 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from crar_diag.landscape.drawing import line_embedding
+from crar_diag.agent.history import labelled
+from crar_diag.envs import simple_maze
+from crar_diag.envs.names import SIMPLE_MAZE
+from crar_diag.landscape.drawing import line_embedding, line_predictions
 from crar_diag.landscape.grids import Grid
 from crar_diag.landscape.reward import RewardSurface
 from crar_diag.landscape.surface import Surface
@@ -20,6 +23,7 @@ from crar_diag.report.lines import line_dataset
 from crar_diag.report.plane_figure import plane_figure, score_figure
 from crar_diag.report.plane_figure_3d import plane_figure_3d
 from crar_diag.report.planes import Axis, Gridded, Scores, Trajectory, plane_dataset
+from crar_diag.report.records import ACTIONS, SIDE
 
 
 def view_dataset(
@@ -44,15 +48,7 @@ def view_dataset(
     attrs = {**ends_of(between), **view.about, **about, "mode": view.mode}
     weights = view.problem.weights
     if view.mode == "line":
-        embedding = line_embedding(between, view, between.ends.agents[0])
-        return line_dataset(
-            view.grid.axes[0],
-            surfaces,
-            attrs=attrs,
-            weights=weights,
-            depends_on_dynamics=DYNAMICS_LOSSES,
-            embedding=None if embedding is None else embedding.numpy(),
-        )
+        return _line(view, between, surfaces, attrs)
     xs, ys = view.grid.axes
     first, second = (Axis(label, units) for label, units in view.axes)
     return plane_dataset(
@@ -66,6 +62,27 @@ def view_dataset(
         trajectory=None if along is None else _trajectory(view, *along),
         scores=None if rewards is None else Scores(xs, ys, rewards.mean, rewards.standard_error),
     )
+
+
+def _line(
+    view: View, between: Between, surfaces: Mapping[str, Surface], attrs: Mapping[str, Any]
+) -> xr.Dataset:
+    """Return a line's group; in the simple maze with the states, and where they lead."""
+    agent = between.ends.agents[0]
+    shared: dict[str, Any] = {
+        "attrs": attrs,
+        "weights": view.problem.weights,
+        "depends_on_dynamics": DYNAMICS_LOSSES,
+    }
+    states = line_embedding(between, view, agent)
+    if states is None:
+        return line_dataset(view.grid.axes[0], surfaces, **shared)
+    shared["embedding"] = states.numpy()
+    shared["prediction"] = line_predictions(between, states, agent).numpy()
+    actions = labelled(["action"], list(ACTIONS[SIMPLE_MAZE]), "action of the agent")
+    sides = labelled(["state"], simple_maze.SIDES, SIDE)
+    found = line_dataset(view.grid.axes[0], surfaces, **shared)
+    return found.assign_coords(action=actions, side=sides)
 
 
 def view_figures(dataset: xr.Dataset, title: str = "") -> dict[str, Figure]:

@@ -154,3 +154,16 @@ def test_a_line_without_its_ends_is_refused():
 def test_an_embedding_of_other_points_is_refused():
     with pytest.raises(InputError, match=r"\[7, states, d\]"):
         line(embedding=np.zeros((6, 31, 2)))
+
+
+def test_a_prediction_of_other_states_is_refused():
+    with pytest.raises(InputError, match=r"\[7, 31, actions, 2\].*\(7, 30, 4, 2\)"):
+        line(embedding=np.zeros((7, 31, 2)), prediction=np.zeros((7, 30, 4, 2)))
+
+
+def test_a_prediction_is_kept_beside_its_states():
+    prediction = np.arange(7 * 31 * 4 * 2, dtype=np.float32).reshape(7, 31, 4, 2)
+    found = line(embedding=np.zeros((7, 31, 2)), prediction=prediction)
+    assert found.prediction.dims == ("alpha", "state", "action", "dim")
+    assert (found.prediction.values == prediction).all()
+    assert "prediction" not in line(embedding=np.zeros((7, 31, 2)))

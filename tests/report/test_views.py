@@ -6,6 +6,7 @@ import pytest
 from crar_diag.agent.checkpoint import file_sha256
 from crar_diag.agent.config import LOSSES
 from crar_diag.agent.loading import load_agents
+from crar_diag.envs import simple_maze
 from crar_diag.landscape.drawing import Drawing, draw
 from crar_diag.landscape.reward import RewardSurface
 from crar_diag.landscape.trajectory import losses_along
@@ -34,6 +35,19 @@ def test_a_line_has_the_states_that_its_losses_are_of():
     stored = found.value.sel(dynamics="frozen", loss="volume")
     assert (stored > 0.01).any()
     np.testing.assert_allclose(volume, stored, rtol=1e-5, atol=1e-7)
+
+
+def test_a_line_has_where_the_frozen_dynamics_lead_from_its_states():
+    found = drawn(line(between(), 13), ("frozen",))
+    assert found.prediction.dims == ("alpha", "state", "action", "dim")
+    assert found.action.values.tolist() == ["up", "down", "left", "right"]
+    assert found.side.values.tolist() == simple_maze.SIDES.tolist()
+    # L_p, by hand.
+    following = found.embedding.values[:, simple_maze.SUCCESSORS]
+    squares = np.square(found.prediction.values.astype(float) - following).mean((1, 2, 3))
+    stored = found.value.sel(dynamics="frozen", loss="transition").values
+    assert (stored > 0.01).any()
+    np.testing.assert_allclose(squares, stored, rtol=1e-4, atol=1e-7)
 
 
 def test_a_line_says_what_it_is_and_whose():
