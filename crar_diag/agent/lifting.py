@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from crar_diag.agent.architecture import Architecture
@@ -84,16 +85,17 @@ def share(architecture: Architecture, population: Parameters, at_once: int) -> i
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let PyTorch compute on one thread.
+    """Let PyTorch and NumPy compute on one thread.
 
-    It gains nothing from more on products as small as the simple maze's, and on a busy machine,
-    where its threads wait actively for each other, the exact losses of one agent took a second
+    They gain nothing from more on products as small as the simple maze's, and on a busy machine,
+    where their threads wait actively for each other, the exact losses of one agent took a second
     instead of three milliseconds.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1, "blas"):
+            yield
     finally:
         torch.set_num_threads(threads)
 

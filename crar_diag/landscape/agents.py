@@ -34,6 +34,7 @@ from crar_diag.envs.names import SIMPLE_MAZE
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError, did_you_mean
 from crar_diag.landscape.exact_grid import fits, losses_of_points
+from crar_diag.landscape.points import Combination, Points
 from crar_diag.landscape.problem import Parameters, Problem
 
 ENCODER = ("encoder.*",)
@@ -211,10 +212,10 @@ def agent_problem(
         def own_targets(parameters: Parameters, embedding: Tensor) -> Parameters:
             return {Q_TARGET: q_targets(architecture, parameters, embedding, settings)}
 
-        def at_points(moving: Parameters, held: Parameters) -> dict[str, Tensor]:
-            own = {name: p for name, p in moving.items() if name != Q_TARGET}
-            q_target = moving.get(Q_TARGET)
-            return losses_of_points(architecture, own, held, pictures, settings, q_target)
+        def at_points(points: Points, held: Parameters) -> dict[str, Tensor]:
+            own = points.beside if isinstance(points, Combination) else points
+            q_target = own.get(Q_TARGET)
+            return losses_of_points(architecture, points, held, pictures, settings, q_target)
 
         fast = torch.device(device).type == "cpu" and fits(architecture)
         return Problem(

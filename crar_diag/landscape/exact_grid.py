@@ -2,10 +2,9 @@
 
 The same numbers as `agent.exact.losses_of_embedding` gives of each point, to rounding; tests hold
 one against the other in double precision. It stands beside the definition for one reason: by
-`vmap` a plane takes six times as long. What makes the difference: states stand in columns, 32 of
-them, so that products run on aligned rows; components that all points share are one product over
-all points; a first layer is taken once a state and once an action instead of once a pair; and
-NumPy's tanh, in place, takes a tenth of the time of PyTorch's.
+`vmap` a plane takes ten times as long (`point_networks` says what makes the difference). States
+stand in columns, 32 of them, so that products run on aligned rows; and of two states' distance,
+each pair is taken once.
 """
 
 import numpy as np
@@ -16,12 +15,16 @@ from crar_diag.agent.architecture import Architecture, Dense, Flatten
 from crar_diag.agent.config import LOSSES
 from crar_diag.agent.losses import PAIR_SQUARE_BOUNDS, VOLUME_LIMIT, LossSettings
 from crar_diag.envs import simple_maze
+from crar_diag.landscape.point_networks import Array, PointNetworks, with_ones
+from crar_diag.landscape.points import Points
 from crar_diag.landscape.problem import Parameters, Values
 
-_NEXT = torch.from_numpy(simple_maze.SUCCESSORS)
-_STATES, _ACTIONS = _NEXT.shape
+_STATES, _ACTIONS = simple_maze.SUCCESSORS.shape
 # The next state of all pairs, by action and then by state.
-_FOLLOWING = _NEXT.T.flatten().contiguous()
+_FOLLOWING = np.ascontiguousarray(simple_maze.SUCCESSORS.T)
+# All pairs of states without their order, each with itself among them, and how often it counts.
+_FIRST, _SECOND = np.triu_indices(_STATES)
+_TIMES = np.where(_FIRST == _SECOND, 1.0, 2.0)
 
 
 def fits(architecture: Architecture) -> bool:
@@ -32,7 +35,7 @@ def fits(architecture: Architecture) -> bool:
 
 def losses_of_points(
     architecture: Architecture,
-    moving: Parameters,
+    points: Points,
     held: Parameters,
     pictures: Tensor,
     settings: LossSettings,
@@ -42,109 +45,71 @@ def losses_of_points(
 
     Args:
         architecture: one that `fits`.
-        moving: the parameters that differ between the points, `[G, ...]`.
+        points: the parameters that differ between the points.
         held: all others.
         pictures: of the 31 states, `[31, c, h, w]`.
         settings: the losses' constants.
         q_target: what Q is to be at each point, `[G, 124]`, instead of the agent's own target.
     """
-    agents = _Agents(architecture, moving, held)
-    x = agents.states(pictures)
-    following = x.index_select(2, _FOLLOWING).unflatten(2, (_ACTIONS, _STATES))
-    step = x.unsqueeze(2) - following
-    q = agents.apply("q", x)
+    networks = PointNetworks(architecture, points, held)
+    with np.errstate(all="ignore"):  # where points are not finite, their losses say so
+        found = _losses(networks, _columns(pictures), settings, q_target)
+    shape = (networks.count,)
+    return {name: torch.from_numpy(np.broadcast_to(found[name], shape).copy()) for name in LOSSES}
+
+
+def _losses(
+    networks: PointNetworks, pixels: Array, settings: LossSettings, q_target: Tensor | None
+) -> dict[str, Array]:
+    """Return the losses, `[G]`, or `[1]` where they are the same at all points."""
+    values = networks.run("encoder", pixels)
+    x = np.ascontiguousarray(values[:, :-1, :_STATES])  # [G, d, 31]
+    step = x[:, :, None] - x.take(_FOLLOWING, 2)  # [G, d, 4, 31]
+    change, reward, discount = (
+        _by_action(networks.run_on_pairs(component, values))
+        for component in ("transition", "reward", "discount")
+    )
+    q = networks.run("q", values)[:, :-1, :_STATES]
     if q_target is None:
-        best = q.amax(1).index_select(1, _FOLLOWING).unflatten(1, (_ACTIONS, _STATES))
-        wanted = settings.discount_factor * best
+        wanted = settings.discount_factor * q.max(axis=1).take(_FOLLOWING, 1)
     else:
-        wanted = q_target.unflatten(1, (_STATES, _ACTIONS)).transpose(1, 2)
-    change, reward, discount = (agents.of_pairs(c, x) for c in ("transition", "reward", "discount"))
-    pairs = (x.unsqueeze(3) - x.unsqueeze(2)).square_().sum(1)
-    found = {
-        "transition": (change + step).square_().mean((1, 2, 3)),
-        "reward": reward.square().mean((1, 2, 3)),
-        "discount": (settings.discount_factor - discount).square_().mean((1, 2, 3)),
-        "volume": (x.square().amax(1) - 1).clamp_(0, VOLUME_LIMIT).mean(1),
-        "random_pairs": _repulsion(pairs, settings.pair_scale),
-        "consecutive_pairs": _repulsion(step.square().sum(1), settings.pair_scale),
-        "q": (q - wanted).square_().mean((1, 2)) / architecture.actions,
+        wanted = q_target.numpy().reshape(-1, _STATES, _ACTIONS).swapaxes(1, 2)
+    between = _closeness(x.take(_FIRST, 2) - x.take(_SECOND, 2), settings.pair_scale)
+    beyond = np.clip(np.square(x).max(axis=1) - 1, 0, VOLUME_LIMIT)
+    return {
+        "transition": _mean_square(change + step),
+        "reward": _mean_square(reward),
+        "discount": _mean_square(settings.discount_factor - discount),
+        "volume": beyond.mean(axis=1),
+        "random_pairs": between @ (_TIMES / _STATES**2).astype(x.dtype),
+        "consecutive_pairs": _closeness(step, settings.pair_scale).mean(axis=(1, 2)),
+        "q": _mean_square(q - wanted) / _ACTIONS,
     }
-    return {name: found[name] for name in LOSSES}
 
 
-class _Agents:
-    """G agents, of which components may be shared."""
-
-    def __init__(self, architecture: Architecture, moving: Parameters, held: Parameters) -> None:
-        self._architecture, self._moving, self._held = architecture, moving, held
-        self._count = len(next(iter(moving.values())))
-
-    def states(self, pictures: Tensor) -> Tensor:
-        """Return the abstract states, `[G, d, 31]`."""
-        # Keras' order of pixels, channels last; and one column more, for aligned rows.
-        pixels = pictures.permute(0, 2, 3, 1).flatten(1)
-        columns = torch.cat([pixels, pixels[:1]]).T.contiguous()
-        return self.apply("encoder", columns.expand(self._count, -1, -1))[..., :_STATES]
-
-    def apply(self, component: str, x: Tensor) -> Tensor:
-        """Run a component on columns `[G, inputs, n]`; return `[G, outputs, n]`."""
-        if self._own(component):
-            return self._layers(component, x, 0)
-        joined = self._layers(component, x.transpose(0, 1).flatten(1), 0)
-        return joined.unflatten(1, (self._count, -1)).transpose(0, 1)
-
-    def of_pairs(self, component: str, x: Tensor) -> Tensor:
-        """Run a component on all (state, action) pairs; return `[G, outputs, 4, 31]`."""
-        size = x.shape[1]
-        weight, bias = self._parameters(component, 0)
-        of_action = weight[..., size:] + bias.unsqueeze(-1)
-        if self._own(component):
-            of_state = torch.matmul(weight[..., :size], x)
-            first = of_state.unsqueeze(2) + of_action.unsqueeze(3)
-            found = self._layers(component, _tanh(first).flatten(2), 1)
-        else:
-            of_state = weight[:, :size] @ x.transpose(0, 1).flatten(1)
-            of_state = of_state.view(-1, self._count, 1, _STATES)
-            first = of_state + of_action[:, None, :, None]
-            joined = self._layers(component, _tanh(first).flatten(1), 1)
-            found = joined.unflatten(1, (self._count, -1)).transpose(0, 1)
-        return found.unflatten(2, (_ACTIONS, _STATES))
-
-    def _own(self, component: str) -> bool:
-        return any(name.startswith(component + ".") for name in self._moving)
-
-    def _parameters(self, component: str, position: int) -> tuple[Tensor, Tensor]:
-        """Return a layer's weight and bias, `[G, ...]` where they are not shared."""
-        names = [f"{component}.{position}.{kind}" for kind in ("weight", "bias")]
-        if not self._own(component):
-            return self._held[names[0]], self._held[names[1]]
-        weight, bias = (
-            self._moving[name]
-            if name in self._moving
-            else self._held[name].expand(self._count, *self._held[name].shape)
-            for name in names
-        )
-        return weight, bias
-
-    def _layers(self, component: str, x: Tensor, first: int) -> Tensor:
-        for position, layer in enumerate(self._architecture.layers(component)):
-            if isinstance(layer, Dense) and position >= first:
-                weight, bias = self._parameters(component, position)
-                multiply = torch.baddbmm if weight.dim() == 3 else torch.addmm
-                x = multiply(bias.unsqueeze(-1), weight, x)
-                if layer.tanh:
-                    x = _tanh(x)
-        return x
+def _columns(pictures: Tensor) -> Array:
+    """Return the pictures as values that all points share, `[1, pixels + 1, 32]`."""
+    # Keras' order of pixels, channels last; and one column more, for aligned rows.
+    pixels = pictures.permute(0, 2, 3, 1).flatten(1).numpy()
+    return with_ones(np.concatenate([pixels, pixels[:1]]).T[None])
 
 
-def _tanh(x: Tensor) -> Tensor:
-    """Return tanh of a tensor that nobody else holds, in its memory."""
-    array = x.numpy()
-    np.tanh(array, out=array)
-    return x
+def _by_action(values: Array) -> Array:
+    """Return the values of all pairs, `[G, outputs, 4, 31]`."""
+    return values[:, :-1].reshape(len(values), -1, _ACTIONS, _STATES + 1)[..., :_STATES]
 
 
-def _repulsion(square: Tensor, scale: float) -> Tensor:
-    """Return the mean of exp(-C_d ||x - y||) over pairs, of squared distances `[G, ...]`."""
-    distance = square.clamp_(*PAIR_SQUARE_BOUNDS).sqrt_()
-    return distance.mul_(-scale).exp_().flatten(1).mean(1)
+def _mean_square(x: Array) -> Array:
+    """Return the mean of squares at each point, `[G]`."""
+    found: Array = np.square(x).reshape(len(x), -1).mean(axis=1)
+    return found
+
+
+def _closeness(difference: Array, scale: float) -> Array:
+    """Return exp(-C_d ||x - y||) of differences `[G, d, ...]`, `[G, ...]`."""
+    square = np.square(difference).sum(axis=1)
+    np.clip(square, *PAIR_SQUARE_BOUNDS, out=square)
+    np.sqrt(square, out=square)
+    square *= -scale
+    found: Array = np.exp(square, out=square)
+    return found

@@ -6,11 +6,13 @@ that a landscape takes is that of a piece, not of the grid.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from crar_diag.errors import InputError
+from crar_diag.landscape.points import Combination, Points
 from crar_diag.landscape.problem import Parameters
 
 LEAST_POINTS = 7
@@ -38,6 +40,10 @@ class Grid(ABC):
     @abstractmethod
     def points(self, start: int, stop: int) -> Parameters:
         """Return the points from `start` to `stop`, `[n, ...]`, the last axis running fastest."""
+
+    def part(self, start: int, stop: int) -> Points:
+        """Return the same points, yet to be made where that leaves work undone."""
+        return self.points(start, stop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,23 +104,31 @@ class Plane(Grid):
 
     def points(self, start: int, stop: int) -> Parameters:
         """Return some of the points, `[n, ...]`, in the precision of the origin."""
+        return self.part(start, stop).made()
+
+    def part(self, start: int, stop: int) -> Combination:
+        """Return the same points as sums of origin and directions."""
         rows, columns = np.divmod(np.arange(start, min(stop, len(self))), len(self.ys))
-        return self.at(self.xs[rows], self.ys[columns])
+        return self._sums(self.xs[rows], self.ys[columns])
 
     def at(self, x: np.ndarray, y: np.ndarray) -> Parameters:
         """Return the points of given coordinates, `[n]` each; computed in double precision."""
+        return self._sums(x, y).made()
+
+    @cached_property
+    def _models(self) -> Parameters:
+        """Origin and directions, float64 `[3, ...]`."""
         found = {}
-        coordinates = torch.from_numpy(np.stack([x, y], axis=1).astype(np.float64))
-        for name in self.origin:
-            origin = self.origin[name].detach()
+        for name, p in self.origin.items():
+            origin = p.detach().double()
             steps = [d[name] if name in d else torch.zeros_like(origin) for d in (self.u, self.v)]
-            directions = torch.stack([step.detach().double().flatten() for step in steps])
-            start = origin.double().flatten()
-            points = torch.addmm(start, coordinates.to(origin.device), directions)
-            found[name] = points.to(origin.dtype).unflatten(1, origin.shape or (1,))
-            if not origin.dim():
-                found[name] = found[name].squeeze(1)
+            found[name] = torch.stack([origin, *(step.detach().double() for step in steps)])
         return found
+
+    def _sums(self, x: np.ndarray, y: np.ndarray) -> Combination:
+        coefficients = np.stack([np.ones(len(x)), x, y], axis=1).astype(np.float64)
+        dtypes = {name: p.dtype for name, p in self.origin.items()}
+        return Combination(self._models, torch.from_numpy(coefficients), dtypes)
 
 
 def line_alphas(points: int) -> np.ndarray:

@@ -7,7 +7,7 @@ values), those that are *re-fitted* where the landscape is unfrozen, and all oth
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from crar_diag.agent.clustered import clustered_error
 from crar_diag.errors import InputError
+from crar_diag.landscape.points import Points, count, made, pieces
 
 Parameters = dict[str, Tensor]
 """One model, or `[G, ...]` of them."""
@@ -49,8 +50,8 @@ class Problem:
             term for itself by default.
         looped: evaluate many points one after the other instead of by `vmap`, with kernels laid
             out channels last (convolutions on a CPU are faster so).
-        many: `(moving [G, ...], held)` -> each loss at several points, `[G]`, without gradients:
-            the same numbers as `losses` gives by `vmap`, to rounding, where there is a faster way.
+        many: `(points, held)` -> each loss at several points, `[G]`, without gradients: the same
+            numbers as `losses` gives by `vmap`, to rounding, where there is a faster way.
         device: where `batch` lies: parameters are brought there. None where they lie there already.
     """
 
@@ -64,7 +65,7 @@ class Problem:
     clusters: Tensor | None = None
     looped: bool = False
     device: torch.device | str | None = None
-    many: Callable[[Parameters, Parameters], Values] | None = None
+    many: Callable[[Points, Parameters], Values] | None = None
 
     def moving(self, parameters: Parameters) -> Parameters:
         """Return the parameters that move.
@@ -156,7 +157,7 @@ def weighted_sum(values: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
 
 def evaluate(
     problem: Problem,
-    moving: Parameters,
+    moving: Points,
     held: Parameters,
     at_once: int = 64,
 ) -> Evaluation:
@@ -178,20 +179,22 @@ def evaluate(
         losses, errors = means(values), _errors(values, problem)
         return losses | {SUM: problem.total(losses)}, errors
 
-    parts = []
+    parts: list[tuple[Values, ...]] = []
     with torch.no_grad():
         for own in pieces(moving, 1 if problem.looped else at_once):
-            if len(next(iter(own.values()))) == 1:
-                # In memory of its own: a product's last bit may depend on where its factors lie.
-                own = {name: p.clone() for name, p in own.items()}
-            if problem.looped:
-                found = single(placed(problem, {name: p[0] for name, p in own.items()}))
-                parts.append(tuple({n: v[None] for n, v in one.items()} for one in found))
-            elif problem.many is not None and len(next(iter(own.values()))) > 1:
+            if problem.many is not None and count(own) > 1:
                 values = problem.many(own, held)
                 parts.append((values | {SUM: problem.total(values)}, {}))
+                continue
+            models = made(own)
+            if count(own) == 1:
+                # In memory of its own: a product's last bit may depend on where its factors lie.
+                models = {name: p.clone() for name, p in models.items()}
+            if problem.looped:
+                found = single(placed(problem, {name: p[0] for name, p in models.items()}))
+                parts.append(tuple({n: v[None] for n, v in one.items()} for one in found))
             else:
-                parts.append(torch.func.vmap(single)(placed(problem, own)))
+                parts.append(torch.func.vmap(single)(placed(problem, models)))
     losses, errors = (
         {name: torch.cat([part[k][name] for part in parts]) for name in parts[0][k]}
         for k in range(2)
@@ -210,13 +213,6 @@ def placed(problem: Problem, parameters: Parameters) -> Parameters:
             for name, p in parameters.items()
         }
     return parameters
-
-
-def pieces(points: Parameters, at_once: int) -> Iterator[Parameters]:
-    """Yield at most so many of `[G, ...]` points at a time."""
-    count = len(next(iter(points.values())))
-    for start in range(0, count, at_once):
-        yield {name: p[start : start + at_once] for name, p in points.items()}
 
 
 def _check_patterns(parameters: Parameters, patterns: Sequence[str], what: str) -> None:

@@ -17,6 +17,7 @@ from crar_diag.agent.checks import check_counts
 from crar_diag.agent.lifting import one_thread
 from crar_diag.errors import InputError
 from crar_diag.landscape.grids import Grid
+from crar_diag.landscape.points import Points, beside, made
 from crar_diag.landscape.problem import SUM, Parameters, Problem, evaluate
 from crar_diag.landscape.refit import RefitSettings, refit
 
@@ -75,7 +76,7 @@ def frozen_surface(
         InputError: a number below 1, or what was saved has more points than the grid.
     """
 
-    def piece(points: Parameters) -> Arrays:
+    def piece(points: Points) -> Arrays:
         found = evaluate(problem, points, held, at_once)
         return _arrays(found.losses, "loss") | _arrays(found.errors, "error")
 
@@ -123,10 +124,10 @@ def unfrozen_surface(
     start = problem.refitted(held)
     fixed = {name: p for name, p in held.items() if name not in start}
 
-    def piece(points: Parameters) -> Arrays:
-        found = refit(problem, points, fixed, start, settings, interrupt)
+    def piece(points: Points) -> Arrays:
+        found = refit(problem, made(points), fixed, start, settings, interrupt)
         frozen = evaluate(problem, points, held, evaluated_at_once)
-        own = points | found.parameters | found.constants
+        own = beside(points, found.parameters | found.constants)
         unfrozen = evaluate(problem, own, fixed, evaluated_at_once)
         # What a re-fit gains may be less than the rounding of another way of batching.
         better = unfrozen.losses[SUM] <= frozen.losses[SUM]
@@ -143,7 +144,7 @@ def unfrozen_surface(
 
 def _by_pieces(
     grid: Grid,
-    piece: Callable[[Parameters], Arrays],
+    piece: Callable[[Points], Arrays],
     at_once: int,
     workers: int,
     progress: Progress,
@@ -162,7 +163,7 @@ def _by_pieces(
     # the time; pieces do not wait.
     with one_thread(), ThreadPoolExecutor(workers) as pool:
         try:
-            found = pool.map(lambda start: piece(grid.points(start, start + at_once)), starts)
+            found = pool.map(lambda start: piece(grid.part(start, start + at_once)), starts)
             for start, part in zip(starts, found, strict=True):
                 done = min(start + at_once, total)
                 for name, own in part.items():

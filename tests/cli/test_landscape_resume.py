@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from crar_diag.landscape import drawing, partial, surface
 from crar_diag.landscape.partial import PartialSurface
+from crar_diag.landscape.points import count
 from crar_diag.report import store
 from crar_diag.report.provenance import PREFIX
 from crar_diag.report.store import read_report, report_groups
@@ -42,7 +43,7 @@ def counted(monkeypatch):
     really = surface.evaluate
 
     def evaluate(problem, moving, *more):
-        found.append(len(next(iter(moving.values()))))
+        found.append(count(moving))
         return really(problem, moving, *more)
 
     monkeypatch.setattr(surface, "evaluate", evaluate)
