@@ -1,4 +1,4 @@
-"""`crar-diag report`: runs gathered into one file, and a report's tables as CSV."""
+"""`crar-diag report`: runs gathered into one file, its tables as CSV, and its page."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from crar_diag.report.runs import Gathered
 
 EXAMPLE = (
-    "Example: [bold]crar-diag report runs/base runs/transfer -o report.h5[/bold] gathers two runs, "
-    "and [bold]crar-diag report report.h5 --csv tables[/bold] writes what a report holds as CSV."
+    "Example: [bold]crar-diag report runs/base runs/transfer -o report.h5 --html page.html[/bold] "
+    "gathers two runs and draws their page, and [bold]crar-diag report report.h5 --csv tables "
+    "--html page.html[/bold] writes what a report holds as CSV and as a page."
 )
 
 
@@ -28,6 +29,10 @@ def command(
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Folder for the report's tables as CSV.")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Page of the report: one file that opens offline."),
+    ] = None,
     seed: common.ResamplingSeedOption = 0,
     as_json: common.JsonOption = False,
 ) -> None:
@@ -35,15 +40,19 @@ def command(
 
     Outcomes and statistics are those of all transfers in this call. What a report holds already
     stays, but for groups of the same name: landscape, curvature, path and others add theirs with
-    -o. Figures are drawn from a report alone.
+    -o. Figures and the page are drawn from a report alone.
     """
-    if len(paths) == 1 and not common.is_folder(paths[0]) and (csv or common.is_hdf5(paths[0])):
-        _export(paths[0], output, csv, as_json)
+    given = csv is not None or html is not None
+    if html is not None:
+        _check_page(html)
+    if len(paths) == 1 and not common.is_folder(paths[0]) and (given or common.is_hdf5(paths[0])):
+        _export(paths[0], output, csv, html, as_json)
         return
     for path in paths:
         if path.exists() and not common.is_folder(path):
             raise InputError(
-                f"'{path}' is a file: expected run folders, or one report together with --csv"
+                f"'{path}' is a file: expected run folders, or one report together with --csv or "
+                "--html"
             )
     if output is None:
         raise InputError("a report of runs needs a file to be written to", arguments=["output"])
@@ -53,28 +62,56 @@ def command(
     gathered = gather(paths, seed)
     groups = gathered.groups()
     common.add_to_report(output, groups, seed)
-    files = _tables(output, csv)
+    files, size = _tables(output, csv), _page(output, html)
     if as_json:
-        common.print_json(_as_json(gathered, groups, output, files))
+        common.print_json(_as_json(gathered, groups, output, files) | _written(html, size))
         return
     _print(gathered, groups)
     typer.echo(f"{len(groups)} groups written to '{output}'")
-    _print_tables(files, csv)
+    _print_written(files, csv, html, size)
 
 
-def _export(path: Path, output: Path | None, csv: Path | None, as_json: bool) -> None:
-    """Write the tables of a report that is there."""
-    if csv is None:
+def _export(
+    path: Path, output: Path | None, csv: Path | None, html: Path | None, as_json: bool
+) -> None:
+    """Write the tables and the page of a report that is there."""
+    if csv is None and html is None:
         raise InputError(
-            f"'{path}' is a report: expected run folders, or --csv DIR to write its tables"
+            f"'{path}' is a report: expected run folders, or --csv DIR to write its tables, or "
+            "--html FILE to draw its page"
         )
     if output is not None:
-        raise InputError("-o goes with run folders: the tables of a report go where --csv says")
-    files = _tables(path, csv)
+        raise InputError(
+            "-o goes with run folders: the tables and the page of a report go where --csv and "
+            "--html say"
+        )
+    files, size = _tables(path, csv), _page(path, html)
     if as_json:
-        common.print_json({"report": str(path), "csv": [str(file) for file in files]})
+        found = {"report": str(path), "csv": [str(file) for file in files]}
+        common.print_json(found | _written(html, size))
         return
-    _print_tables(files, csv)
+    _print_written(files, csv, html, size)
+
+
+def _check_page(html: Path) -> None:
+    """Refuse, before any work, a page that cannot be written."""
+    from crar_diag.report.page.place import check_page_place
+
+    check_page_place(html)
+    common.check_folder(html.parent, f"page '{html}'")
+
+
+def _page(report: Path, html: Path | None) -> int:
+    """Write the page, if one is asked for; return its size, bytes."""
+    if html is None:
+        return 0
+    from crar_diag.report.page.assembly import write_page
+
+    return write_page(report, html)
+
+
+def _written(html: Path | None, size: int) -> dict[str, Any]:
+    return {"html": None if html is None else str(html), "html_bytes": size or None}
 
 
 def _tables(report: Path, folder: Path | None) -> list[Path]:
@@ -85,9 +122,11 @@ def _tables(report: Path, folder: Path | None) -> list[Path]:
     return tables_as_csv(report, folder)
 
 
-def _print_tables(files: list[Path], folder: Path | None) -> None:
+def _print_written(files: list[Path], folder: Path | None, html: Path | None, size: int) -> None:
     if folder is not None:
         typer.echo(f"{len(files)} tables written to '{folder}'")
+    if html is not None:
+        typer.echo(f"page written to '{html}', {common.size(size)}")
 
 
 def _runs(gathered: "Gathered", groups: "dict[str, xr.Dataset]") -> list[dict[str, Any]]:

@@ -40,11 +40,11 @@ def tables_as_csv(path: str | Path, folder: str | Path) -> list[Path]:
     written: list[Path] = []
     for group in groups:
         dataset = read_report(path, group)
-        tables = _tables(dataset)
+        tables = tables_of(dataset)
         for dims, names in tables.items():
             suffix = f".{'-'.join(dims) or 'scalars'}" if len(tables) > 1 else ""
             file = _free(folder, group.replace("/", "-") + suffix, written)
-            columns = _columns(dataset, dims, names)
+            columns = columns_of(dataset, dims, names)
             with (
                 replacing(file) as temporary,
                 temporary.open("w", encoding="utf-8", newline="") as stream,
@@ -56,7 +56,7 @@ def tables_as_csv(path: str | Path, folder: str | Path) -> list[Path]:
     return written
 
 
-def _tables(dataset: xr.Dataset) -> dict[tuple[str, ...], list[str]]:
+def tables_of(dataset: xr.Dataset) -> dict[tuple[str, ...], list[str]]:
     """Return the variables of each table by its dimensions; coordinates that fit come besides."""
     tables: dict[tuple[str, ...], list[str]] = {}
     for name, variable in dataset.data_vars.items():
@@ -67,7 +67,9 @@ def _tables(dataset: xr.Dataset) -> dict[tuple[str, ...], list[str]]:
     return tables
 
 
-def _columns(dataset: xr.Dataset, dims: tuple[str, ...], names: list[str]) -> dict[str, np.ndarray]:
+def columns_of(
+    dataset: xr.Dataset, dims: tuple[str, ...], names: list[str]
+) -> dict[str, np.ndarray]:
     """Return the columns of a table, each of the shape that the dimensions have."""
     sizes = {dim: dataset.sizes[dim] for dim in dims}
     others = [

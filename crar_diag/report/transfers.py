@@ -58,10 +58,13 @@ class TransferStudy:
         }
 
     def _outcome(self) -> xr.Dataset:
+        run, member = self._places()
         about = {
             "condition": (conditions(self.finals), "variant, rate and remedies"),
             "group": (self.judged.group, "group found from the data, 0 the best, -1 not grouped"),
             "success": (self.judged.success, "whether it counts as a success"),
+            "states_run": (run, "run of the group /embedding/<run>/states that holds its states"),
+            "states_member": (member, "the member that it is there; both empty without a run"),
         }
         return self.finals.assign(
             {
@@ -69,6 +72,17 @@ class TransferStudy:
                 for name, (values, long_name) in about.items()
             }
         )
+
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the run and the member of each transfer's states, `[T]` each."""
+        places = [
+            (label, str(member))
+            for label, run in zip(self.labels, self.runs, strict=True)
+            for member in run.members[run.kept()]
+        ]
+        checkpoints = self.finals.sizes["transfer"] - len(places)
+        columns = np.array([*places, *[("", "")] * checkpoints], dtype=object).reshape(-1, 2)
+        return columns[:, 0], columns[:, 1]
 
     def _judgement(self) -> xr.Dataset:
         sets = self.judged.judgements

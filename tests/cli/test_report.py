@@ -1,6 +1,7 @@
 """`crar-diag report` on runs of base models and of transfers, and on what are none."""
 
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -73,6 +74,29 @@ def test_the_tables_of_a_report_are_written_as_csv(cli, tmp_path):
     )
 
 
+def test_the_page_of_runs_is_that_of_their_report(cli, mixed, tmp_path):
+    report, page, again = (tmp_path / name for name in ("r.h5", "p.html", "again.html"))
+    answer = cli("report", mixed, "-o", report, "--html", page, "--json")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.json["html"] == str(page)
+    assert answer.json["html_bytes"] == page.stat().st_size
+    before = report.read_bytes()
+    answer = cli("report", report, "--html", again)
+    assert answer.out.startswith(f"page written to '{again}', ")
+    assert again.read_bytes() == page.read_bytes()
+    assert report.read_bytes() == before
+    script = page.read_text().split('<script type="application/json" id="report-data">')[1]
+    data = json.loads(script.split("</script>")[0])
+    transfers = data["outcomes"]["transfers"]
+    assert sum(one["success"] for one in transfers) == 3
+    # The states of the report's own last record, found by what the outcome says.
+    states = read_report(report, "embedding/mixed/states")
+    for one in transfers:
+        own = states.embedding.sel(member=one["name"]).isel(time=-1).values
+        assert one["states"]["embedding"][5] == pytest.approx(own[5].tolist(), rel=1e-5)
+    assert cli("report", mixed, "-o", report, "--json").json["html"] is None
+
+
 def test_a_report_that_is_there_is_added_to_and_one_that_is_not_whole_is_left_alone(
     cli, mixed, tmp_path
 ):
@@ -99,16 +123,26 @@ def test_a_report_that_is_there_is_added_to_and_one_that_is_not_whole_is_left_al
         (["maze", "-o", "no/r.h5"], "report 'no/r.h5': there is no folder 'no'"),
         (
             ["maze.safetensors", "-o", "r.h5"],
-            "'maze.safetensors' is a file: expected run folders, or one report together with --csv",
+            "'maze.safetensors' is a file: expected run folders, or one report together with --csv "
+            "or --html",
         ),
         (
             ["old.h5"],
-            "'old.h5' is a report: expected run folders, or --csv DIR to write its tables",
+            "'old.h5' is a report: expected run folders, or --csv DIR to write its tables, or "
+            "--html FILE to draw its page",
         ),
         (
             ["old.h5", "-o", "r.h5", "--csv", "t"],
-            "-o goes with run folders: the tables of a report",
+            "-o goes with run folders: the tables and the page of a report",
         ),
+        (["old.h5", "--html", "p.pdf"], "page 'p.pdf': expected a name that ends in .html or"),
+        (["old.h5", "--html", "no/p.html"], "page 'no/p.html': there is no folder 'no'"),
+        (
+            ["maze", "-o", "r.h5", "--html", "taken.html"],
+            "page 'taken.html': expected a file or a new name, found a folder",
+        ),
+        (["none.h5", "--html", "p.html"], "report 'none.h5' does not exist"),
+        (["text.safetensors", "--html", "p.html"], "report 'text.safetensors': expected an HDF5"),
         (["maze.safetensors", "--csv", "t"], "report 'maze.safetensors': expected an HDF5 file"),
         (["none.h5", "--csv", "t"], "report 'none.h5' does not exist"),
         (["missing", "-o", "r.h5"], "run folder 'missing' is not complete: expected 3 members"),
@@ -118,6 +152,7 @@ def test_what_is_not_to_be_gathered_is_refused_in_a_sentence(
     cli, files, maze_run, arguments, sentence
 ):
     shutil.copytree(maze_run, "maze")
+    Path("taken.html").mkdir()
     add_to_report("old.h5", {"line/a": sample(0)}, MADE)
     before = snapshot(files)
     answer = cli("report", *arguments)

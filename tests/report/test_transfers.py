@@ -90,6 +90,9 @@ def test_checkpoints_are_judged_with_them(study, monkeypatch):
         transfers.finals, "of_checkpoints", lambda *arguments: asked.append(arguments) or more
     )
     found = study(hand_run("runs/first"), checkpoints=["c.st", "d.st"], thresholds=limits)
+    runs = numbers(found.groups()["outcome"], "states_run")
+    assert set(runs[: -more.sizes["transfer"]]) == {"first"}
+    assert set(runs[-more.sizes["transfer"] :]) == {""}
     assert asked == [(["c.st", "d.st"], limits)]
     assert found.judged.success.tolist() == [True] * NEAR + [False] * FAR + [True, False]
     assert numbers(found.finals, "transfer")[-2:] == ["t0", "t1"]
@@ -163,6 +166,9 @@ def test_the_groups_of_a_study(one):
     assert numbers(outcome, "group") == one.judged.group.tolist()
     assert numbers(outcome, "condition") == ["original, lr 8e-05"] * 20
     np.testing.assert_array_equal(outcome.distance, one.finals.distance)
+    assert numbers(outcome, "states_run") == ["first"] * 20
+    (run,) = one.runs
+    assert numbers(outcome, "states_member") == run.members[run.kept()].tolist()
 
 
 def test_the_judgement_says_what_was_found(study):
@@ -205,6 +211,11 @@ def test_every_group_opens_as_it_was_and_says_what_it_is(study, tmp_path, what):
     elif what == "restarts":
         made = study(hand_run("runs/first", restarts=2))
         assert "embedding/first/restarts" in made.groups()
+        # The best of both restarts, under its own name.
+        (run,) = made.runs
+        outcome = made.groups()["outcome"]
+        assert numbers(outcome, "states_member") == run.members[run.kept()].tolist()
+        assert len(set(numbers(outcome, "states_member"))) == len(run.members) / 2
     elif what == "from scratch":
         run = hand_run("runs/first", variants="scratch")
         run.numbers.update({name: x * np.nan for name, x in run.numbers.items()})

@@ -1,0 +1,1 @@
+"""The page: what a report holds, to turn, move and choose, in one file that opens offline."""
