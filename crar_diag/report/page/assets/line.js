@@ -15,7 +15,7 @@ if (report.lines.length) {
       const colour = every ? colours.losses[curve.loss] || "#57606a" : colours.dynamics[curve.dynamics];
       const found = {
         type: "scatter", mode: "lines+markers", x: own.alpha, y: curve.values, line: { color: colour, dash: dashes[curve.dynamics], width: 2 },
-        marker: { size: 4, color: colour }, name: plain(every ? label + ", " + curve.dynamics : curve.dynamics === "both" ? "frozen and unfrozen" : curve.dynamics),
+        marker: { size: 4, color: colour }, name: plain(every ? label : curve.dynamics === "both" ? "frozen and unfrozen" : curve.dynamics), showlegend: !every || curve.dynamics !== "unfrozen" || !own.curves.some((one) => one.dynamics === "frozen"),
         hovertemplate: "%{x:.3f}: %{y:.4g}<extra>" + plain(label + ", " + curve.dynamics) + "</extra>",
       };
       if (curve.error && !every) found.error_y = { type: "data", array: curve.error, thickness: 1, width: 2, color: colour };
@@ -29,10 +29,10 @@ if (report.lines.length) {
   }
 
   function drawLosses() {
-    const shown = curves(), label = chosen() === "" ? "loss" : report.labels[chosen()] || chosen();
+    const shown = curves(), label = chosen() === "" ? "loss (dashed: unfrozen)" : report.labels[chosen()] || chosen();
     const name = (x, text) => ({ x, y: 1, yref: "paper", yanchor: "bottom", text, showarrow: false });
     return Plotly.react(losses, shown, {
-      font, margin: { l: 62, r: 12, t: 34, b: chosen() === "" ? 130 : 84 }, shapes: marks(), annotations: [name(0, "<b>A</b>"), name(1, "<b>B</b>")], hovermode: "closest",
+      font, margin: { l: 62, r: 12, t: 34, b: chosen() === "" ? 124 : 84 }, shapes: marks(), annotations: [name(0, "<b>A</b>"), name(1, "<b>B</b>")], hovermode: "closest",
       xaxis: { ...grid, title: { text: "position on the line" }, zeroline: false }, legend: { ...below, font: { size: chosen() === "" ? 10 : 13 } },
       yaxis: { ...axisOf(shown.flatMap((curve) => curve.y), 30), title: { text: plain(label) } },
     }, config);
