@@ -40,6 +40,9 @@ def test_the_wheel_holds_crar_diag_alone_and_all_of_it(wheel):
     modules = {str(p.relative_to(ROOT)) for p in (ROOT / "crar_diag").rglob("*.py")}
     assert modules <= set(names)
     assert "crar_diag/py.typed" in names
+    assets = {str(p.relative_to(ROOT)) for p in (ROOT / "crar_diag").rglob("assets/*")}
+    assert assets
+    assert assets <= set(names)
     assert re.fullmatch(r"crar_diag-[\d.]+-py3-none-any\.whl", wheel.name)
 
 

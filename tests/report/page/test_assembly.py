@@ -13,6 +13,7 @@ from crar_diag.report.figures.selection import Report
 from crar_diag.report.page.assembly import page_of, write_page
 from crar_diag.report.page.place import check_page_place
 from crar_diag.report.store import add_to_report
+from tests.report.figures import by_hand
 from tests.report.labelled import MADE, sample
 from tests.report.page import hand
 
@@ -84,6 +85,15 @@ def test_only_the_pages_own_scripts_may_run_and_nothing_may_be_asked_for(read):
 
 def test_equal_reports_are_equal_pages(report_path):
     assert page_of(Report(report_path)) == page_of(Report(report_path))
+
+
+def test_a_report_with_something_for_every_figure_has_a_page(tmp_path):
+    path = by_hand.report(tmp_path / "r.h5")
+    data = json.loads(Reader(page_of(Report(path))).scripts[0])
+    assert [one["name"] for one in data["lines"]] == ["a-to-b", "c-to-d"]
+    names = [one["name"] for one in data["surfaces"]]
+    assert names == ["a-to-b-dynamics-plane", "a-to-b-random-plane"]
+    assert data["outcomes"] is None
 
 
 def test_a_report_with_nothing_to_draw_says_so(tmp_path):

@@ -3,15 +3,25 @@
 import numpy as np
 import pytest
 
+from crar_diag.agent.history import labelled
 from crar_diag.report.page.assembly import write_page
 from crar_diag.report.plane_scale import scale_of
+from crar_diag.report.planes import Trajectory
+from tests.report.figures import by_hand
 from tests.report.page import hand
 from tests.report.page.browser import Page, browser, needs_browser
-from tests.report.surfaces import ALPHAS
+from tests.report.surfaces import ALPHAS, plane
 
 pytestmark = needs_browser
 
-SIDES = ("left room", "door", "right room")
+_STEPS = np.array([0.0, 0.5, 1.0])
+WALK = Trajectory(
+    x=_STEPS,
+    y=np.zeros(3),
+    distance=np.array([0.2, 0.1, 0.0]),
+    updates=np.array([0, 10, 20]),
+    losses=dict.fromkeys(("transition", "volume", "sum"), 1 + _STEPS),
+)
 
 
 @pytest.fixture(scope="module")
@@ -171,4 +181,33 @@ def test_it_fits_a_phone_and_an_older_report(tmp_path):
         assert page.run("return document.documentElement.scrollWidth") <= 390
         own = hand.moved_states().embedding.isel(member=0, time=-1).values
         np.testing.assert_allclose(points(page, "outcomes-embedding", "x"), own, rtol=1e-5)
+        assert page.errors() == []
+
+
+def test_states_that_are_images_and_a_trajectory_are_drawn(tmp_path):
+    states = by_hand.states(tuple(by_hand.ENDS), images=True)
+    names = {"member": labelled(["member"], by_hand.text(hand.NAMES), "name")}
+    own = {
+        "embedding/moved/states": states.assign_coords(names),
+        "plane/a-to-b-random-plane": plane(trajectory=WALK),
+    }
+    path = tmp_path / "images.html"
+    write_page(hand.report(tmp_path / "images.h5", **own), path)
+    with browser(tmp_path / "profile") as page:
+        page.open(path)
+        (image,) = page.traces("outcomes-embedding")
+        z = np.array(image["z"][:8] + image["z"][9:], float)
+        pair = np.stack(
+            [
+                states.base_embedding.sel(base_model="good").values[0],
+                states.embedding.values[0, -1, 0],
+            ]
+        )
+        for k in range(2):
+            for channel in range(3):
+                shown = z[8 * k : 8 * k + 8, 9 * channel : 9 * channel + 8]
+                np.testing.assert_allclose(shown, pair[k, channel], rtol=1e-5)
+        walked = [one for one in page.traces("surfaces-plot") if one["type"] == "scatter3d"]
+        assert walked
+        np.testing.assert_allclose(walked[0]["x"], WALK.x, rtol=1e-5)
         assert page.errors() == []
