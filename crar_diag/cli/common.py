@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -85,9 +86,23 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         typer.echo("  ".join(cells).rstrip())
 
 
+_arguments: ContextVar[Sequence[str] | None] = ContextVar("arguments", default=None)
+
+
+@contextmanager
+def as_command(arguments: Sequence[str]) -> Iterator[None]:
+    """Let the block be a command with these arguments, where one command runs another."""
+    token = _arguments.set(tuple(arguments))
+    try:
+        yield
+    finally:
+        _arguments.reset(token)
+
+
 def command_line() -> str:
     """Return this command as it was typed, for the provenance of what it writes."""
-    return shlex.join(["crar-diag", *sys.argv[1:]])
+    arguments = _arguments.get()
+    return shlex.join(["crar-diag", *(sys.argv[1:] if arguments is None else arguments)])
 
 
 def add_to_report(

@@ -16,6 +16,7 @@ from crar_diag.cli import (
     path,
     predict,
     report,
+    reproduce,
     scores,
     train,
     transfer,
@@ -48,6 +49,7 @@ app.command("path", epilog=path.EXAMPLE)(path.command)
 app.command("scores", epilog=scores.EXAMPLE)(scores.command)
 app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("figure", epilog=figure.EXAMPLE)(figure.command)
+app.command("reproduce", epilog=reproduce.EXAMPLE)(reproduce.command)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.command)
 app.command("import-deer", epilog=import_deer.EXAMPLE)(import_deer.command)
 app.command("info", epilog=info.EXAMPLE)(info.command)

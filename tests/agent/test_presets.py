@@ -39,13 +39,23 @@ def test_presets_hold_the_published_numbers():
 @pytest.mark.parametrize(
     ("environment", "changed"),
     [
-        ("simple-maze", {"updates": 40_000}),
+        ("simple-maze", {"updates": 40_000, "optimizer.learning_rate_decay": 0.9**4}),
         ("labyrinth", {"updates": 20_000, "data.transitions": 20_000}),
     ],
 )
 def test_quick_differs_from_paper_in_size_alone(environment, changed):
     paper, quick = flatten(preset(environment, "paper")), flatten(preset(environment, "quick"))
     assert quick == {**paper, **changed}
+
+
+@pytest.mark.parametrize("environment", ["simple-maze", "labyrinth"])
+def test_the_rate_of_base_models_falls_as_far_in_quick_as_in_paper(environment):
+    ends = []
+    for name in ("paper", "quick"):
+        config = preset(environment, name)
+        epochs = config.updates / config.updates_per_epoch
+        ends.append(config.optimizer.learning_rate_decay**epochs)
+    assert ends[1] == pytest.approx(ends[0])
 
 
 def test_unknown_environment_and_preset():

@@ -57,6 +57,7 @@ def test_there_are_these_commands():
         "scores",
         "report",
         "figure",
+        "reproduce",
         "evaluate",
         "import-deer",
         "info",

@@ -1,0 +1,114 @@
+"""`crar-diag reproduce`: a whole study at a small size, interrupted, resumed, and wrong uses."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from crar_diag.agent import presets
+from crar_diag.report.store import read_report, report_groups
+from crar_diag.study import simple_maze
+
+SMALL = {
+    "updates_per_epoch": 20,
+    "target_period": 7,
+    "data.transitions": 100,
+    "data.steps_per_gathering": 30,
+}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The quick study with agents that train for an instant."""
+    monkeypatch.setitem(presets._QUICK, "simple-maze", {"updates": 40, **SMALL})
+    monkeypatch.setitem(presets._QUICK_TRANSFERS, "simple-maze", {"updates": 30, **SMALL})
+    sizes = simple_maze._SIZES["quick"]
+    shorter = {
+        **{"bases": 2, "transfers": 2, "restarts": 2},
+        "landscape": ("--mode", "line,dynamics-plane", "--points", "7", "--refit-iterations", "2"),
+        "curvature": (
+            "--dynamics",
+            "frozen",
+            "--probes",
+            "2",
+            "--steps",
+            "4",
+            "--density-probes",
+            "1",
+        ),
+        "path": ("--dynamics", "frozen", "--iterations", "2", "--points", "5"),
+    }
+    monkeypatch.setitem(simple_maze._SIZES, "quick", replace(sizes, **shorter))
+    monkeypatch.setattr(simple_maze, "_FIGURES", ("3", "5", "13", "barriers"))
+
+
+def test_a_study_from_training_to_the_page_and_what_is_left_of_it_to_do(cli, small, tmp_path):
+    out = tmp_path / "s"
+    arguments = ("reproduce", "simple-maze", "--preset", "quick", "--out", out)
+    assert cli(*arguments).code == 0
+    # every step is a command, with a provenance of its own
+    command = read_report(out / "report.h5", "outcome").attrs["provenance_command"]
+    runs = " ".join(str(out / name) for name in ("base", "transfers", "restarts"))
+    assert command == f"crar-diag report {runs} -o {out / 'report.h5'}"
+    kept = (out / "steps" / "report.txt").read_text()
+    assert kept.startswith("$ crar-diag report {out}/base {out}/transfers {out}/restarts")
+
+    again = cli(*arguments, "--resume")
+    assert "done before" in again.out
+    assert "    crar-diag" not in again.out  # nothing was run again
+
+    found = cli(*arguments, "--resume", "--json").json
+    assert Path(found["page"]).read_text().startswith("<!DOCTYPE html>")
+    names = [Path(file).name for file in found["figures"]]
+    assert {"figure-03.pdf", "figure-05.pdf", "figure-13.pdf"} <= {*names}
+    # agents that hardly trained have both kinds of transfers or not: the study says which
+    groups = {name.split("/")[0] for name in report_groups(found["report"])}
+    for step, group in (("landscape-1", "line"), ("curvature-1", "hessian"), ("path-1", "path")):
+        reason = found["skipped"].get(step, "")
+        assert (group in groups) != ("a correct and a wrong transfer" in reason)
+    assert found["findings"][0]["paper"] == "3 of 22"
+    stored = read_report(found["report"], "statistics/findings")
+    assert stored.ours.values.tolist() == [one["ours"] for one in found["findings"]]
+
+
+def test_the_plan_names_the_steps_and_what_they_take(cli, tmp_path):
+    answer = cli("reproduce", "learning-rates", "--out", tmp_path / "s", "--dry-run", "--json")
+    assert answer.code == 0
+    plan = answer.json
+    total = 6 * 400_000 + (36 + 5 * 6 + 6) * 200_000
+    assert plan["agent_updates"] == total
+    assert plan["seconds"] == pytest.approx(total / plan["rate"])
+    assert [step["name"] for step in plan["steps"]][:2] == ["base", "transfers"]
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["simple-mase"], "did you mean 'simple-maze'"),
+        (["variants", "--preset", "fast"], "unknown preset 'fast'"),
+        (["labyrinth", "--env", "simple-maze"], "the study labyrinth is of labyrinth"),
+        (["variants", "--base", "a.safetensors"], "found one"),
+        (["variants", "--base", "a.safetensors", "--base", "b.safetensors"], "a.safetensors"),
+    ],
+)
+def test_wrong_uses_get_one_sentence(cli, tmp_path, arguments, words):
+    answer = cli("reproduce", *arguments, "--out", tmp_path / "s")
+    assert answer.code == 2
+    assert words in answer.sentence
+    assert not (tmp_path / "s").exists()
+
+
+def test_base_models_of_another_environment_are_refused(cli, tmp_path):
+    files = sorted(Path("examples/checkpoints/simple-maze").glob("base-seed[01].safetensors"))
+    bases = [word for file in files for word in ("--base", file)]
+    answer = cli("reproduce", "labyrinth", *bases, "--out", tmp_path / "s")
+    assert answer.code == 2
+    assert "expected a base model of the labyrinth, found one of the simple-maze" in answer.sentence
+
+
+def test_a_folder_with_other_files_is_refused(cli, tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    answer = cli("reproduce", "simple-maze", "--preset", "quick", "--out", tmp_path)
+    assert answer.code == 2
+    assert "holds files and no study" in answer.sentence
