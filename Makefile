@@ -5,12 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test lint types benchmark clean help
+.PHONY: demo test lint types docs docs-links benchmark clean help
 
 help:
 	@echo "make demo       train six agents, evaluate them, draw their embeddings (about 3 minutes)"
-	@echo "make test       lint, types and tests (under 10 minutes)"
-	@echo "make benchmark  the tables of the README"
+	@echo "make test       lint, types, documentation and tests (under 10 minutes)"
+	@echo "make benchmark  the tables of docs/speed.md"
+	@echo "make docs       the documentation, in build/docs/html"
+	@echo "make docs-links whether the links to other sites still lead somewhere"
 	@echo "make clean      remove what the others made"
 
 # A virtual environment with the pinned dependencies and this package, made anew when they change.
@@ -18,7 +20,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-		--editable ".[dev,tensorboard]"
+		--editable ".[dev,docs,tensorboard]"
 	@touch $@
 
 demo: $(VENV)/.ready
@@ -35,7 +37,19 @@ lint: $(VENV)/.ready
 types: $(VENV)/.ready
 	$(BIN)/mypy
 
-test: lint types
+# Every warning is an error, a link or anchor that leads nowhere among them. A page that is not read
+# again warns no more, hence the fresh environment.
+SPHINX = $(BIN)/python -m sphinx --quiet --jobs $(WORKERS) --fail-on-warning --keep-going \
+	--fresh-env --doctree-dir build/docs/doctrees docs
+
+docs: $(VENV)/.ready
+	$(SPHINX) build/docs/html --builder html
+	@echo "the documentation is at build/docs/html/index.html"
+
+docs-links: $(VENV)/.ready
+	$(SPHINX) build/docs/links --builder linkcheck
+
+test: lint types docs
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 benchmark: $(VENV)/.ready
