@@ -8,7 +8,7 @@ WORKERS ?= 2
 .PHONY: demo test lint types docs docs-links benchmark clean help
 
 help:
-	@echo "make demo       train six agents, evaluate them, draw their embeddings (about 3 minutes)"
+	@echo "make demo       a study of the simple maze, from training to figures and page (6 minutes)"
 	@echo "make test       lint, types, documentation and tests (under 10 minutes)"
 	@echo "make benchmark  the tables of docs/speed.md"
 	@echo "make docs       the documentation, in build/docs/html"
@@ -24,11 +24,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(VENV)/.ready
-	$(BIN)/crar-diag train --env simple-maze --preset quick --seeds 0:6 --out demo/base --resume
-	$(BIN)/crar-diag evaluate demo/base
-	$(BIN)/crar-diag evaluate demo/base --domain inverse
-	$(BIN)/python examples/plot_embedding.py demo/base/base-seed?.safetensors -o demo/embedding.png
-	@echo "agents and history in demo/base, their embeddings in demo/embedding.png"
+	$(BIN)/crar-diag reproduce simple-maze --preset quick --out demo --resume
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

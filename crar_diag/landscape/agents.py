@@ -144,7 +144,9 @@ def weights_of(agent: Agent, chosen: Mapping[str, float] | None = None) -> dict[
     """
     for name in chosen or {}:
         if name not in LOSSES:
-            raise InputError(f"unknown loss '{name}'{did_you_mean(name, LOSSES)}")
+            raise InputError(
+                f"unknown loss '{name}'{did_you_mean(name, LOSSES)}", arguments=["weight"]
+            )
     try:
         schedules = agent.metadata.configuration["loss_weights"]
         found = {

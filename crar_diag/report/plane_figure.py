@@ -27,6 +27,8 @@ from crar_diag.report.plane_scale import Scale, scale_of, written
 from crar_diag.report.style import LOSS_LABELS, PAGE, paper_style
 
 TITLES: Final = {"frozen": "dynamics frozen", "unfrozen": "dynamics re-fitted (unfrozen)"}
+VARIED: Final = "dynamics along the second axis"
+"""Of a plane whose second axis is one of dynamics: nothing is frozen there."""
 
 _HEIGHT: Final = 3.2  # inches, where the axes have no proportion of their own
 _BESIDE: Final = 1.5  # inches that the colour bar and the labels take
@@ -121,6 +123,8 @@ def heading(dataset: xr.Dataset, loss: str, name: str) -> str:
     both = all(one in dataset for one in TITLES)
     if both and not bool(dataset.depends_on_dynamics.sel(loss=loss)):
         return SAME_FOR_BOTH
+    if dataset.attrs.get("mode") == "dynamics-plane":
+        return VARIED
     return TITLES[name]
 
 

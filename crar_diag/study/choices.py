@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import xarray as xr
 
 from crar_diag.errors import InputError
 from crar_diag.report.figures.selection import FAILURES, UNSETTLED, Report
+
+FIRST: Final = "transfers"
+"""Name of the run folder of a study's first transfers, those of all base models."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,17 @@ def pair(report: Report, number: int) -> Pair:
 def by_success(report: Report) -> list[str]:
     """Return the labels of the base models, from that whose transfers succeed most often down.
 
+    Only the first transfers of a study count, since later ones are of chosen bases or other rates.
     Bases of equal rates are in the order of their transfers' mean distance to their embedding.
 
     Raises:
         InputError: the report has no transfers.
     """
     ended = outcomes(report)
+    runs = [Path(str(run)).name for run in ended.run.values]
+    ended = ended.isel(transfer=np.flatnonzero(np.array(runs) == FIRST))
+    if not ended.sizes["transfer"]:
+        raise InputError(f"report '{report.path}' has no transfers of a run '{FIRST}'")
     names = list(dict.fromkeys(ended.base.values.astype(str)))
 
     def worth(base: str) -> tuple[float, float]:

@@ -6,11 +6,11 @@ from typing import Final
 from crar_diag.agent.presets import preset, transfer_preset
 from crar_diag.report.figures.catalogue import ENTRIES
 from crar_diag.report.figures.selection import Report
-from crar_diag.study.choices import by_success, files_of, pair
+from crar_diag.study.choices import FIRST, by_success, files_of, pair
 from crar_diag.study.recipe import OUT, REPORT, REPORT_NAME, Step
 
 BASES: Final = f"{OUT}/base"
-TRANSFERS: Final = f"{OUT}/transfers"
+TRANSFERS: Final = f"{OUT}/{FIRST}"
 RESTARTS: Final = f"{OUT}/restarts"
 
 _PAGE: Final = "page.html"

@@ -1,8 +1,10 @@
 """A study as data: the commands that it consists of, and what is read off their report.
 
-recipe = build("simple-maze", "quick")
-for step in recipe.steps:
-    print(step.what)
+`catalogue.build` makes one, and its steps say what they would run:
+
+    recipe = build("simple-maze", "quick")
+    for step in recipe.steps:
+        print(step.what)
 """
 
 from collections.abc import Callable, Sequence

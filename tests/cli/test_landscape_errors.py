@@ -121,7 +121,7 @@ def test_agents_of_other_tasks_and_architectures(cli, folder):
         (["--weight", "volume"], "--weight: expected loss=value with a value of at least 0"),
         (["--weight", "volume=-1"], "--weight: expected loss=value with a value of at least 0"),
         (["--weight", "volume=nan"], "--weight: expected loss=value with a value of at least 0"),
-        (["--weight", "volum=1"], "unknown loss 'volum' (did you mean 'volume'?)"),
+        (["--weight", "volum=1"], "unknown loss 'volum' (did you mean 'volume'?) (--weight)"),
         (["--weight", "q=1", "--weight", "q=2"], "--weight: 'q' is given twice"),
         (["--refit-tolerance", 2], "--refit-tolerance must be between 0 and 1, found 2.0"),
         (["--refit-tolerance", "nan"], "--refit-tolerance must be between 0 and 1, found nan"),

@@ -130,6 +130,14 @@ def test_a_loss_that_does_not_depend_on_the_dynamics_has_one_panel_and_says_so()
     assert titles == ["dynamics frozen", "dynamics re-fitted (unfrozen)"]
 
 
+def test_nothing_is_frozen_where_the_second_axis_is_one_of_dynamics():
+    frozen = plane_surfaces()["frozen"]
+    dataset = plane_dataset(frozen=frozen, points={}, axes=AXES, attrs={})
+    assert panels(plane_figure(dataset))[0].get_title() == "dynamics frozen"
+    varied = dataset.assign_attrs(mode="dynamics-plane")
+    assert panels(plane_figure(varied))[0].get_title() == "dynamics along the second axis"
+
+
 def test_axes_of_one_unit_have_one_scale_and_others_need_not():
     figure = plane_figure(plane(), title="A plane")
     figure.draw_without_rendering()

@@ -171,9 +171,10 @@ def test_close_approaches_are_undecided(tmp_path):
 
 
 def test_rates_in_the_middle_and_at_the_extremes(tmp_path):
-    ended = []
-    for rate, k in zip(learning_rates_findings.RATES, (0, 6, 2, 6, 6, 0), strict=True):
-        ended += of_base("a", k, 6, rate=rate)
+    # b is the better base once the poor rates of a count, too
+    ended = [*of_base("a", 6, 6, rate=5e-4), *of_base("b", 5, 6, rate=5e-4)]
+    for rate, k in zip((1e-5, 5e-5, 1e-4, 1e-3, 5e-3), (0, 6, 2, 6, 0), strict=True):
+        ended += of_base("a", k, 6, rate=rate, run="rates")
     found = by_name(learning_rates_findings.findings(report(tmp_path, ended)))
     middle = found["rates in the middle do better than the extremes"]
     assert middle.verdict == "agrees"
