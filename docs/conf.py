@@ -15,12 +15,13 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "plain_docstrings",
     "generated_pages",
+    "mathml",
 ]
 exclude_patterns = ["extensions"]
 html_theme = "furo"
+html_math_renderer = "mathml"
 html_title = f"crar-diag {release}"
 html_show_sphinx = False
 html_copy_source = False

@@ -116,3 +116,13 @@ def test_formulas_in_docstrings_stay_and_sections_are_left_alone():
         *["The dip:", "", ".. code-block:: text", "", "    sup_x |F - G|", "", ""],
         *["Args:", r"    x: a \* b.", "", "", ".. rubric:: Rewards", "", "0."],
     ]
+
+
+def test_equations_are_mathml_and_what_cannot_be_one_is_an_error():
+    from mathml import mathml
+    from sphinx.errors import ExtensionError
+
+    found = re.sub(r"\s", "", mathml("x_1", inline=True))
+    assert found.endswith("<msub><mi>x</mi><mn>1</mn></msub></math>")
+    with pytest.raises(ExtensionError, match="Unknown LaTeX command"):
+        mathml(r"\unheard", inline=False)

@@ -70,7 +70,9 @@ def translate(lines: list[str]) -> list[str]:
 
 
 def _process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    lines[:] = translate(lines)
+    # Of a value, napoleon takes a first line "what: which" for a type and a description.
+    first = [""] if what in ("attribute", "data", "property") else []
+    lines[:] = first + translate(lines)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
