@@ -14,6 +14,7 @@ from sphinx.application import Sphinx
 
 _SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields):$")
 _CODE = re.compile(r"(`+)(.+?)\1", re.DOTALL)
+_COLON = "\ue000"  # stands for a colon, and in no docstring
 _MARKUP = re.compile(r"[*|\\]|(?<=\w)_(?!\w)")
 
 
@@ -70,12 +71,17 @@ def translate(lines: list[str]) -> list[str]:
 
 
 def _process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    # Of a value, napoleon takes a first line "what: which" for a type and a description.
-    first = [""] if what in ("attribute", "data", "property") else []
-    lines[:] = first + translate(lines)
+    lines[:] = translate(lines)
+    if what in ("attribute", "data", "property"):  # napoleon would read "type: description"
+        lines[:] = [line.replace(":", _COLON) for line in lines]
+
+
+def _restore(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    lines[:] = [line.replace(_COLON, ":") for line in lines]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Translate before napoleon, whose priority is 500, reads the sections."""
     app.connect("autodoc-process-docstring", _process, priority=400)
+    app.connect("autodoc-process-docstring", _restore, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
