@@ -46,12 +46,21 @@ def mean_of(bases: Mapping[str, np.ndarray]) -> float:
     return float(np.mean([runs.mean() for runs in bases.values()]))
 
 
+def beats(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return for each resample 1 where a is above b, 0 where below, 0.5 where they are equal.
+
+    Success rates are equal often: all of a few runs succeed, or none.
+    """
+    return np.where(a > b, 1.0, np.where(a == b, 0.5, 0.0))
+
+
 def holds(means: Means, claim: Callable[[Means], np.ndarray]) -> tuple[float, Verdict]:
     """Return in which share of the resamples a claim holds, and what that says of it.
 
     Args:
         means: see `resample`.
-        claim: whether it holds in each resample, bool `[RESAMPLES]`.
+        claim: 1 where it holds in a resample, 0 where not, 0.5 where that hangs on a tie,
+            `[RESAMPLES]`.
     """
     share = float(np.mean(claim(means)))
     return share, "agrees" if share >= 0.95 else "differs" if share <= 0.05 else "undecided"

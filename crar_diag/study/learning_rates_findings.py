@@ -7,7 +7,7 @@ import numpy as np
 
 from crar_diag.report.figures.selection import Report
 from crar_diag.study.choices import by_success, outcomes
-from crar_diag.study.comparisons import Means, holds, interval, mean_of, resample, worth
+from crar_diag.study.comparisons import Means, beats, holds, interval, mean_of, resample, worth
 from crar_diag.study.findings import Finding, absent
 
 RATES: Final = (1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3)
@@ -49,7 +49,7 @@ def _middle(means: Means, what: str, words: str) -> Finding:
         middle = np.mean([drawn[name] for name in _MIDDLE], axis=0)
         return np.asarray(middle - np.mean([drawn[name] for name in _EXTREMES], axis=0))
 
-    share, verdict = holds(means, lambda drawn: difference(drawn) > 0)
+    share, verdict = holds(means, lambda drawn: beats(difference(drawn), np.zeros(1)))
     low, high = interval(difference(means))
     return Finding(
         claim,
@@ -70,7 +70,7 @@ def _fails(means: Means, what: str, name: str) -> Finding:
     if lost:
         return lost
     middle = np.mean([means[one] for one in _MIDDLE], axis=0)
-    share, verdict = holds(means, lambda drawn: np.asarray(drawn[name] < middle))
+    share, verdict = holds(means, lambda drawn: beats(middle, drawn[name]))
     low, high = interval(means[name])
     return Finding(
         claim,
@@ -92,7 +92,7 @@ def _exception(means: Means, what: str) -> Finding:
     below, own, above = names
 
     def worse(drawn: Means) -> np.ndarray:
-        return np.asarray((drawn[own] < drawn[below]) & (drawn[own] < drawn[above]))
+        return beats(np.minimum(drawn[below], drawn[above]), drawn[own])
 
     share, verdict = holds(means, worse)
     low, high = interval(means[own])

@@ -9,7 +9,7 @@ from crar_diag.errors import InputError
 from crar_diag.report.figures.selection import Report
 from crar_diag.report.statistics.rates import success_rate
 from crar_diag.study.choices import by_success
-from crar_diag.study.comparisons import Means, holds, interval, mean_of, resample, worth
+from crar_diag.study.comparisons import Means, beats, holds, interval, mean_of, resample, worth
 from crar_diag.study.findings import Finding, mostly
 
 VARIANTS: Final = (
@@ -67,7 +67,7 @@ def _words(values: Values, names: tuple[str, ...] = VARIANTS) -> str:
 def _best(values: Values, means: Means, what: str) -> Finding:
     def claim(drawn: Means) -> np.ndarray:
         others = [drawn[name] for name in VARIANTS if name != "finetune"]
-        return np.asarray(drawn["finetune"] > np.max(others, axis=0))
+        return beats(drawn["finetune"], np.max(others, axis=0))
 
     share, verdict = holds(means, claim)
     return Finding(
@@ -82,8 +82,10 @@ def _best(values: Values, means: Means, what: str) -> Finding:
 
 def _second(values: Values, means: Means, what: str) -> Finding:
     def claim(drawn: Means) -> np.ndarray:
-        above = [drawn[name] > drawn["scratch"] for name in VARIANTS if name != "scratch"]
-        return np.asarray(np.sum(above, axis=0) == 1)
+        others = np.array([drawn[name] for name in VARIANTS if name != "scratch"])
+        above, equal = ((others > drawn["scratch"]).sum(0), (others == drawn["scratch"]).sum(0))
+        possible = (above <= 1) & (above + equal >= 1)
+        return np.where(possible, np.where(equal == 0, 1.0, 0.5), 0.0)
 
     share, verdict = holds(means, claim)
     rank = 1 + sum(mean_of(one) > mean_of(values["scratch"]) for one in values.values())
@@ -98,7 +100,7 @@ def _second(values: Values, means: Means, what: str) -> Finding:
 
 
 def _better(values: Values, means: Means, what: str, one: str, other: str) -> Finding:
-    share, verdict = holds(means, lambda drawn: np.asarray(drawn[one] > drawn[other]))
+    share, verdict = holds(means, lambda drawn: beats(drawn[one], drawn[other]))
     low, high = interval(means[one] - means[other])
     return Finding(
         f"{one} is better than {other}",

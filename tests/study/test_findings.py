@@ -170,6 +170,15 @@ def test_close_approaches_are_undecided(tmp_path):
     assert found["the best approach"].verdict == "undecided"
 
 
+def test_a_tie_decides_nothing(tmp_path):
+    tied = dict.fromkeys(SCORES, (-1.0, -1.0)) | {"finetune": (1.0, 1.0), "scratch": (1.0, 1.0)}
+    found = by_name(variants_findings.findings(report(tmp_path, approaches(tied, 0.0))))
+    for what in ("the best approach", "rank of learning from scratch"):
+        assert found[what].verdict == "undecided"
+        assert "in 50% of resamples" in found[what].note
+    assert found["a reset encoder does as the original approach"].verdict == "undecided"
+
+
 def test_rates_in_the_middle_and_at_the_extremes(tmp_path):
     # b is the better base once the poor rates of a count, too
     ended = [*of_base("a", 6, 6, rate=5e-4), *of_base("b", 5, 6, rate=5e-4)]
