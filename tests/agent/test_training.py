@@ -196,7 +196,7 @@ def test_a_run_is_what_its_engine_does_and_its_history_says_so(maze_run):
             np.testing.assert_array_equal(epochs.training_loss[:, epoch], totals.means())
             totals = LossTotals.zeros(3)
     assert (records.expected_loss_error == 0).all()
-    rates = [5e-4 * 0.9**epoch for epoch in range(3)]
+    rates = [5e-4 * 0.9 ** (4 * epoch) for epoch in range(3)]  # as far as in four times the updates
     np.testing.assert_allclose(epochs.learning_rate, [rates] * 3, rtol=1e-15)
     assert np.isnan(epochs.score).all()
     assert (epochs.seconds > 0).all()
