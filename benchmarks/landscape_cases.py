@@ -103,7 +103,8 @@ def labyrinth_case(side: int, transitions: int) -> Case:
     def at_once(parameters: Parameters, batch: Parameters) -> Parameters:
         return all_losses(Forward(architecture, parameters, batch, settings))
 
-    theirs = Problem(at_once, ours.batch, moves=ours.moves, weights=ours.weights)
+    batch = ours.batch.batch(torch.arange(len(ours.batch)))
+    theirs = Problem(at_once, batch, moves=ours.moves, weights=ours.weights)
     return Case(f"labyrinth, {transitions} transitions", ours, theirs, parameters, side)
 
 

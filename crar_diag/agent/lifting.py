@@ -5,19 +5,23 @@ the architecture on the device; the results are those of each member alone up to
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from crar_diag.agent import networks
 from crar_diag.agent.architecture import Architecture
 from crar_diag.agent.networks import Parameters
 
 # How many pictures are held inside the encoder at once, over all members of a vmapped pass. One of
 # the labyrinth takes 16 x 48 x 48 numbers there (144 KiB).
 PICTURES_AT_ONCE = 1024
+
+# Where one member is encoded after the other: as many as the cache holds.
+PICTURES_IN_CACHE = 32
 
 # An accelerator wants larger pieces, and has the memory for them.
 ACCELERATOR_FACTOR = 16
@@ -32,7 +36,8 @@ def over_members(
 ) -> Any:
     """Apply a function of one agent to every member, by `vmap` or by a loop; see `lifted`.
 
-    Gradients flow through it, unless the caller forbids them.
+    Gradients flow through it, unless the caller forbids them; a loop then takes values only, by
+    `networks.values_only`.
 
     Args:
         architecture: decides which of the two.
@@ -54,7 +59,8 @@ def over_members(
             name: p[m].contiguous(memory_format=torch.channels_last) if p.dim() == 5 else p[m]
             for name, p in population.items()
         }
-        results.append(function(parameters, *(_of_member(x, m) for x in inputs)))
+        with nullcontext() if torch.is_grad_enabled() else networks.values_only():
+            results.append(function(parameters, *(_of_member(x, m) for x in inputs)))
     if isinstance(results[0], dict):
         return {name: torch.stack([one[name] for one in results]) for name in results[0]}
     return torch.stack(results)
@@ -81,6 +87,18 @@ def share(architecture: Architecture, population: Parameters, at_once: int) -> i
     if first.device.type != "cpu":
         at_once *= ACCELERATOR_FACTOR
     return max(1, at_once // len(first)) if lifted(architecture, first.device) else at_once
+
+
+def pictures_at_once(architecture: Architecture, population: Parameters) -> int:
+    """Return how many pictures each member encodes together.
+
+    Args:
+        architecture: the members' layers.
+        population: parameters `[M, ...]`, on the device that counts.
+    """
+    if not lifted(architecture, next(iter(population.values())).device):
+        return PICTURES_IN_CACHE
+    return share(architecture, population, PICTURES_AT_ONCE)
 
 
 @contextmanager

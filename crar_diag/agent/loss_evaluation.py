@@ -15,14 +15,8 @@ from crar_diag.agent.checks import check_counts, check_observer
 from crar_diag.agent.clustered import clustered_error
 from crar_diag.agent.config import LOSSES
 from crar_diag.agent.exact import losses_of_embedding
-from crar_diag.agent.lifting import PICTURES_AT_ONCE, over_members, share
-from crar_diag.agent.losses import (
-    Batch,
-    Forward,
-    LossSettings,
-    all_losses,
-    pair_repulsion,
-)
+from crar_diag.agent.lifting import PICTURES_IN_CACHE, over_members, pictures_at_once
+from crar_diag.agent.losses import LOSS_TERMS, Batch, Forward, LossSettings
 from crar_diag.agent.networks import Parameters
 from crar_diag.agent.replay import Transitions
 from crar_diag.agent.streams import stream
@@ -158,13 +152,12 @@ def sampled_losses(
         raise InputError(f"expected a sample of at least 2 transitions, found {len(data)}")
     some = next(iter(population.values()))
     sample = Transitions.of(data, observer, some.dtype, some.device)
-    rows = sample.batch(torch.arange(len(sample), device=some.device))
-    rows_at_once = share(architecture, population, PICTURES_AT_ONCE)
+    at_once = pictures_at_once(architecture, population)
     clusters = torch.from_numpy(maze_of(data))
 
     def evaluate(parameters: Parameters) -> dict[str, Tensor]:
-        encoded = encode_rows(architecture, parameters, rows, rows_at_once)
-        return losses_of_rows(architecture, parameters, encoded, settings, rows_at_once)
+        encoded = encode_sample(architecture, parameters, sample, at_once)
+        return losses_of_rows(architecture, parameters, encoded, settings)
 
     with torch.no_grad():
         found = over_members(architecture, evaluate, population, members_at_once=_MEMBERS_AT_ONCE)
@@ -179,24 +172,31 @@ def sampled_losses(
     )
 
 
-def encode_rows(
-    architecture: Architecture, parameters: Parameters, rows: Batch, at_once: int = PICTURES_AT_ONCE
+def encode_sample(
+    architecture: Architecture,
+    parameters: Parameters,
+    sample: Transitions,
+    at_once: int = PICTURES_IN_CACHE,
 ) -> Batch:
-    """Return transitions with abstract states in the place of observations.
+    """Return transitions with abstract states in the place of observations; see `losses.Batch`.
 
     Args:
         architecture: the agent's layers.
         parameters: one agent, or its encoder.
-        rows: see `losses.Batch`.
+        sample: of whose pictures each is encoded once, however many transitions show it.
         at_once: pictures that are encoded together; more than the cache holds would be slower.
     """
-    states = {
-        name: torch.cat(
-            [networks.encode(architecture, parameters, part) for part in rows[name].split(at_once)]
-        )
-        for name in ("observation", "next_observation")
+    pieces = torch.arange(len(sample.tiles), device=sample.tiles.device).split(at_once)
+    states = torch.cat(
+        [networks.encode(architecture, parameters, sample.observe(piece)) for piece in pieces]
+    )
+    return {
+        "observation": states[sample.first],
+        "next_observation": states[sample.second],
+        "action": sample.actions,
+        "reward": sample.rewards,
+        "terminal": sample.terminals,
     }
-    return {**rows, **states}
 
 
 def losses_of_rows(
@@ -204,7 +204,6 @@ def losses_of_rows(
     parameters: Parameters,
     encoded: Batch,
     settings: LossSettings,
-    at_once: int = PICTURES_AT_ONCE,
     q_target: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Return every loss on each single transition, `[T]`; its mean is the loss.
@@ -214,26 +213,12 @@ def losses_of_rows(
     Args:
         architecture: the agent's layers.
         parameters: one agent, or at least its transition, reward, discount and Q networks.
-        encoded: what `encode_rows` returned.
+        encoded: what `encode_sample` returned.
         settings: the losses' constants; the Q target is the agent's own.
-        at_once: transitions in one pass.
         q_target: what Q is to be, `[T]`, instead of the agent's own target.
     """
-    bare = architecture.bare()
-
-    def single(row: dict[str, Tensor]) -> dict[str, Tensor]:
-        batch = {name: value.unsqueeze(0) for name, value in row.items()}
-        held = batch.pop("q_target", None)
-        return all_losses(Forward(bare, parameters, batch, settings, q_target=held))
-
-    rows = encoded if q_target is None else {**encoded, "q_target": q_target}
-    split = {name: value.split(at_once) for name, value in rows.items()}
-    parts = [dict(zip(split, part, strict=True)) for part in zip(*split.values(), strict=True)]
-    each = [torch.func.vmap(single)(part) for part in parts]
-    losses = {name: torch.cat([part[name] for part in each]) for name in LOSSES}
-    states = encoded["observation"]
-    others = torch.roll(states, 1, dims=0)
-    return losses | {"random_pairs": pair_repulsion(states, others, settings.pair_scale)}
+    forward = Forward(architecture.bare(), parameters, encoded, settings, q_target=q_target)
+    return {name: LOSS_TERMS[name](forward) for name in LOSSES}
 
 
 def maze_of(data: TransitionData) -> np.ndarray:

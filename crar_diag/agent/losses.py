@@ -1,13 +1,14 @@
 """The seven losses of a CRAR agent, each a pure function of one shared forward pass.
 
-The formulas are those of the paper's section 4.2 as its published code applies them to a batch.
-`Forward` computes each quantity when a loss first asks for it and keeps it, so that one loss costs
-only what it needs and seven losses share what they have in common.
+The formulas are those of the paper's section 4.2 as its published code applies them to a batch: a
+loss is the mean of its terms, one for each transition. `Forward` computes each quantity when a loss
+first asks for it and keeps it, so that one loss costs only what it needs and seven losses share
+what they have in common.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -54,13 +55,17 @@ class LossSettings:
 
 
 def volume(states: Tensor) -> Tensor:
-    """Return L_d2 = mean(clip(max_j x_j^2 - 1, 0, 100)), which keeps the states in a cube.
+    """Return L_d2 = clip(max_j x_j^2 - 1, 0, 100) of each row, which keeps the states in a cube.
 
     Args:
-        states: `[batch, d]`, or `[batch, c, h, w]` with the maximum over channels at each position.
+        states: `[batch, d]`, or `[batch, c, h, w]` with the maximum over channels at each position
+            and the mean over positions.
+
+    Returns:
+        `[batch]`.
     """
     largest = (states * states).amax(dim=1)
-    return (largest - 1.0).clamp(0.0, VOLUME_LIMIT).mean()
+    return (largest - 1.0).clamp(0.0, VOLUME_LIMIT).reshape(len(states), -1).mean(dim=1)
 
 
 def pair_repulsion(states: Tensor, others: Tensor, scale: float) -> Tensor:
@@ -76,11 +81,6 @@ def pair_repulsion(states: Tensor, others: Tensor, scale: float) -> Tensor:
     difference = (states - others).flatten(1)
     square = (difference * difference).sum(dim=1).clamp(*PAIR_SQUARE_BOUNDS)
     return torch.exp(-scale * square.sqrt())
-
-
-def mean_square(difference: Tensor) -> Tensor:
-    """Return the mean of squares; `F.mse_loss` would break forward-over-reverse derivatives."""
-    return (difference * difference).mean()
 
 
 class Forward:
@@ -150,69 +150,83 @@ class Forward:
         return (self.batch["reward"] + self.settings.discount_factor * going_on * best).detach()
 
 
-def transition_loss(forward: Forward) -> Tensor:
+def transition_terms(forward: Forward) -> Tensor:
     """Return L_p = mean((x + p(x, a) - x')^2 (1 - terminal)), differentiable by both states."""
     predicted = networks.predict_state(
         forward.architecture, forward.parameters, forward.states, forward.batch["action"]
     )
     difference = (predicted - forward.next_states).flatten(1)
-    going_on = (1.0 - forward.batch["terminal"]).unsqueeze(1)
-    return (difference * difference * going_on).mean()
+    return (difference * difference).mean(dim=1) * (1.0 - forward.batch["terminal"])
 
 
-def reward_loss(forward: Forward) -> Tensor:
-    """Return L_R = mean((r - r(x, a))^2)."""
+def reward_terms(forward: Forward) -> Tensor:
+    """Return L_R = (r - r(x, a))^2."""
     predicted = networks.predict_reward(
         forward.architecture, forward.parameters, forward.states, forward.batch["action"]
     )
-    return mean_square(forward.batch["reward"] - predicted)
+    return _square(forward.batch["reward"] - predicted)
 
 
-def discount_loss(forward: Forward) -> Tensor:
-    """Return L_gamma = mean((gamma (1 - terminal) - g(x, a))^2)."""
+def discount_terms(forward: Forward) -> Tensor:
+    """Return L_gamma = (gamma (1 - terminal) - g(x, a))^2."""
     predicted = networks.predict_discount(
         forward.architecture, forward.parameters, forward.states, forward.batch["action"]
     )
     wanted = forward.settings.discount_factor * (1.0 - forward.batch["terminal"])
-    return mean_square(wanted - predicted)
+    return _square(wanted - predicted)
 
 
-def volume_loss(forward: Forward) -> Tensor:
+def volume_terms(forward: Forward) -> Tensor:
     """Return L_d2 of the batch's states; see `volume`."""
     return volume(forward.states)
 
 
-def random_pairs_loss(forward: Forward) -> Tensor:
-    """Return L_d1 = mean(exp(-C_d ||e(s_i) - e(s_{i-1})||)), the batch rolled by one."""
+def random_pairs_terms(forward: Forward) -> Tensor:
+    """Return L_d1 = exp(-C_d ||e(s_i) - e(s_{i-1})||), the batch rolled by one."""
     states = forward.states
-    rolled = torch.roll(states, 1, dims=0)
-    return pair_repulsion(states, rolled, forward.settings.pair_scale).mean()
+    return pair_repulsion(states, torch.roll(states, 1, dims=0), forward.settings.pair_scale)
 
 
-def consecutive_pairs_loss(forward: Forward) -> Tensor:
-    """Return L'_d1 = mean(exp(-C_d ||e(s) - e(s')||))."""
-    return pair_repulsion(forward.states, forward.next_states, forward.settings.pair_scale).mean()
+def consecutive_pairs_terms(forward: Forward) -> Tensor:
+    """Return L'_d1 = exp(-C_d ||e(s) - e(s')||)."""
+    return pair_repulsion(forward.states, forward.next_states, forward.settings.pair_scale)
 
 
-def q_loss(forward: Forward) -> Tensor:
-    """Return L_Q = mean over the batch and all actions of (Q(x, .) - target)^2.
+def q_terms(forward: Forward) -> Tensor:
+    """Return L_Q = the mean over all actions of (Q(x, .) - target)^2.
 
     Actions not taken target their own prediction, so that the taken action's squared error is
     divided by the number of actions.
     """
     taken = forward.values.gather(1, forward.batch["action"].unsqueeze(1)).squeeze(1)
-    return mean_square(taken - forward.q_target) / forward.architecture.actions
+    return _square(taken - forward.q_target) / forward.architecture.actions
+
+
+def _square(difference: Tensor) -> Tensor:
+    # `F.mse_loss` would break forward-over-reverse derivatives.
+    return difference * difference
+
+
+LOSS_TERMS: dict[str, Callable[[Forward], Tensor]] = {
+    "transition": transition_terms,
+    "reward": reward_terms,
+    "discount": discount_terms,
+    "volume": volume_terms,
+    "random_pairs": random_pairs_terms,
+    "consecutive_pairs": consecutive_pairs_terms,
+    "q": q_terms,
+}
+"""Each loss on every single transition of the batch, `[batch]`, by name."""
+
+
+def _loss(name: str, forward: Forward) -> Tensor:
+    return LOSS_TERMS[name](forward).mean()
 
 
 LOSS_FUNCTIONS: dict[str, Callable[[Forward], Tensor]] = {
-    "transition": transition_loss,
-    "reward": reward_loss,
-    "discount": discount_loss,
-    "volume": volume_loss,
-    "random_pairs": random_pairs_loss,
-    "consecutive_pairs": consecutive_pairs_loss,
-    "q": q_loss,
+    name: partial(_loss, name) for name in LOSS_TERMS
 }
+"""Each loss by name: the mean of its terms over the batch."""
 
 
 def all_losses(forward: Forward) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from crar_diag.agent import networks
 from crar_diag.agent.architecture import Architecture
-from crar_diag.agent.lifting import PICTURES_AT_ONCE, over_members, share
+from crar_diag.agent.lifting import over_members, pictures_at_once, share
 from crar_diag.agent.networks import Parameters
 from crar_diag.errors import InputError
 
@@ -87,15 +87,12 @@ def population_q_values(
         raise InputError(
             f"observations must have the shape ({members}, batch, {expected}), found {shape}"
         )
-    pictures_at_once = share(architecture, population, PICTURES_AT_ONCE)
+    together = pictures_at_once(architecture, population)
     nodes_at_once = share(architecture, population, NODES_AT_ONCE)
 
     def plan(parameters: Parameters, pictures: Tensor) -> Tensor:
         states = torch.cat(
-            [
-                networks.encode(architecture, parameters, piece)
-                for piece in pictures.split(pictures_at_once)
-            ]
+            [networks.encode(architecture, parameters, piece) for piece in pictures.split(together)]
         )
         return planned_q_values(
             architecture, parameters, states, depth, branching, nodes_at_once=nodes_at_once

@@ -19,7 +19,7 @@ from torch import Tensor
 from crar_diag.agent import networks
 from crar_diag.agent.architecture import Architecture, Conv, Dense
 from crar_diag.agent.checks import check_counts
-from crar_diag.agent.lifting import PICTURES_AT_ONCE
+from crar_diag.agent.lifting import PICTURES_IN_CACHE
 from crar_diag.agent.networks import Parameters
 from crar_diag.agent.replay import Transitions
 from crar_diag.errors import InputError
@@ -279,7 +279,7 @@ def _encoded(
     with torch.no_grad():
         pieces = [
             networks.encode(architecture, parameters, data.observe(piece).to(some))
-            for piece in pictures.split(PICTURES_AT_ONCE)
+            for piece in pictures.split(PICTURES_IN_CACHE)
         ]
     states, next_states = torch.cat(pieces)[places].chunk(2)
     weights = (1 - terminals) * counts / counts.double().mean()

@@ -17,9 +17,10 @@ from crar_diag.agent.assessment import settings_of
 from crar_diag.agent.checkpoint import file_sha256
 from crar_diag.agent.config import COMPONENTS, LOSSES
 from crar_diag.agent.exact import losses_of_embedding, q_targets
+from crar_diag.agent.lifting import PICTURES_IN_CACHE
 from crar_diag.agent.loading import Agent
 from crar_diag.agent.loss_evaluation import (
-    encode_rows,
+    encode_sample,
     held_out_labyrinth,
     losses_of_rows,
     maze_of,
@@ -43,8 +44,8 @@ DYNAMICS = tuple(f"{component}.*" for component in COMPONENTS if component != "e
 Q_TARGET = "q_target"
 """The constant that stands for the agent's own Q target while its parameters change."""
 
-# Pictures of the labyrinth that are encoded together: the largest layer then fits the cache.
-_AT_ONCE = 128
+# Pictures of the labyrinth that many points, side by side on a device, encode together.
+_PICTURES_OF_EACH_POINT = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,20 +231,20 @@ def agent_problem(
         )
     data = held_out_labyrinth(transitions, seed)
     sample = Transitions.of(data, observer, kind, torch.device(device))
+    at_once = PICTURES_IN_CACHE if shared["looped"] else _PICTURES_OF_EACH_POINT
 
-    def encode(parameters: Parameters, rows: Batch) -> Batch:
-        return encode_rows(architecture, parameters, rows, _AT_ONCE)
+    def encode(parameters: Parameters, sample: Transitions) -> Batch:
+        return encode_sample(architecture, parameters, sample, at_once)
 
     def sampled(parameters: Parameters, encoded: Batch) -> dict[str, Tensor]:
-        q_target = parameters.get(Q_TARGET)
-        return losses_of_rows(architecture, parameters, encoded, settings, _AT_ONCE, q_target)
+        return losses_of_rows(architecture, parameters, encoded, settings, parameters.get(Q_TARGET))
 
     def own_q_targets(parameters: Parameters, encoded: Batch) -> Parameters:
         return {Q_TARGET: Forward(architecture.bare(), parameters, encoded, settings).q_target}
 
     return Problem(
         losses=sampled,
-        batch=sample.batch(torch.arange(len(sample), device=device)),
+        batch=sample,
         features=encode,
         constants=own_q_targets,
         clusters=torch.from_numpy(maze_of(data)).to(device),

@@ -30,10 +30,10 @@ PLANE_REFIT = RefitSettings(tolerance=0.02)
 # A frozen line's points are evaluated one by one: so its ends are, bit for bit, what `evaluate`
 # prints of the two files.
 _LINE_AT_ONCE = 1
-# Points that are re-fitted together: small pieces share the work better and are saved more often. A
-# plane's are evaluated in the same pieces, frozen or not, so that equal grids compare to the last
-# bit.
-_AT_ONCE = 16
+# Points that are re-fitted together: small pieces share the work better and are saved more often.
+_REFITTED_AT_ONCE = 16
+# Points of a plane that are evaluated together.
+_EVALUATED_AT_ONCE = 128
 # A point plays for seconds: on a CPU, more at once win little time and are saved less often.
 _PLAYED_AT_ONCE = 2
 _PLAYED_AT_ONCE_ON_A_GPU = 64
@@ -81,7 +81,7 @@ def draw(view: View, dynamics: Collection[str], drawing: Drawing) -> dict[str, S
         drawing: how.
     """
     is_line = view.mode == "line"
-    at_once = _LINE_AT_ONCE if is_line else _AT_ONCE
+    at_once = _LINE_AT_ONCE if is_line else _EVALUATED_AT_ONCE
     settings = replace(LINE_REFIT if is_line else PLANE_REFIT, **drawing.refit)
     found: dict[str, Surface] = {}
     for kind in ("frozen", "unfrozen"):
@@ -107,7 +107,7 @@ def draw(view: View, dynamics: Collection[str], drawing: Drawing) -> dict[str, S
                     grid,
                     view.held,
                     settings,
-                    at_once=_AT_ONCE,
+                    at_once=_REFITTED_AT_ONCE,
                     evaluated_at_once=at_once,
                     interrupt=drawing.interrupt,
                     **shared,

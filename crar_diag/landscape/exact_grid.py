@@ -62,7 +62,7 @@ def _losses(
     networks: PointNetworks, pixels: Array, settings: LossSettings, q_target: Tensor | None
 ) -> dict[str, Array]:
     """Return the losses, `[G]`, or `[1]` where they are the same at all points."""
-    values = networks.run("encoder", pixels)
+    values = networks.run("encoder", pixels, shared=True)
     x = np.ascontiguousarray(values[:, :-1, :_STATES])  # [G, d, 31]
     step = x[:, :, None] - x.take(_FOLLOWING, 2)  # [G, d, 4, 31]
     change, reward, discount = (
@@ -81,7 +81,7 @@ def _losses(
         "reward": _mean_square(reward),
         "discount": _mean_square(settings.discount_factor - discount),
         "volume": beyond.mean(axis=1),
-        "random_pairs": between @ (_TIMES / _STATES**2).astype(x.dtype),
+        "random_pairs": (between * (_TIMES / _STATES**2).astype(x.dtype)).sum(axis=1),
         "consecutive_pairs": _closeness(step, settings.pair_scale).mean(axis=(1, 2)),
         "q": _mean_square(q - wanted) / _ACTIONS,
     }

@@ -14,6 +14,10 @@ from crar_diag.landscape.points import Combination, Points, count
 
 Array = np.ndarray
 
+# Sums of models are made of so many points at a time, whose last bits would else depend on how many
+# points there are.
+_BLOCK = 16
+
 
 class PointNetworks:
     """The components of agents at G points.
@@ -34,16 +38,26 @@ class PointNetworks:
         if isinstance(points, Combination):
             self._models, self._each = points.models, points.beside
             self._dtype = next(iter(points.dtypes.values()))
-            self._coefficients = points.coefficients.to(self._dtype).numpy()
+            own = points.coefficients.to(self._dtype).numpy()
+            blocks = -(-self.count // _BLOCK)
+            self._coefficients = np.zeros((_BLOCK * blocks, own.shape[1]), own.dtype)
+            self._coefficients[: self.count] = own
         else:
             self._each = points
 
-    def run(self, component: str, x: Array, start: int = 0) -> Array:
-        """Apply a component, or its dense layers from one on, to values."""
+    def run(self, component: str, x: Array, start: int = 0, shared: bool = False) -> Array:
+        """Apply a component, or its dense layers from one on, to values.
+
+        Args:
+            component: which.
+            x: values.
+            start: the first of its dense layers to apply.
+            shared: whether all points have the values x, of which there is one then.
+        """
         for position, layer in self._dense(component)[start:]:
-            models = self._weights_of_models(component, position) if len(x) == 1 else None
+            models = self._weights_of_models(component, position) if shared else None
             if models is not None:
-                products = self._combined(np.matmul(models, x))
+                products, shared = self._combined(np.matmul(models, x)), False
                 x = _room(products.shape, x.dtype)
             else:
                 weight, inputs = self._weight(component, position), x
@@ -104,8 +118,9 @@ class PointNetworks:
         return found
 
     def _combined(self, models: Array) -> Array:
-        sums = np.matmul(self._coefficients, models.reshape(len(models), -1))
-        return sums.reshape(self.count, *models.shape[1:])
+        flat = models.reshape(len(models), -1)
+        blocks = np.matmul(self._coefficients.reshape(-1, _BLOCK, len(flat)), flat)
+        return blocks.reshape(-1, *models.shape[1:])[: self.count]
 
 
 def with_ones(x: Array) -> Array:

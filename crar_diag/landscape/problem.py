@@ -10,11 +10,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from crar_diag.agent import networks
 from crar_diag.agent.clustered import clustered_error
 from crar_diag.errors import InputError
 from crar_diag.landscape.points import Points, count, made, pieces
@@ -51,7 +54,8 @@ class Problem:
         looped: evaluate many points one after the other instead of by `vmap`, with kernels laid
             out channels last (convolutions on a CPU are faster so).
         many: `(points, held)` -> each loss at several points, `[G]`, without gradients: the same
-            numbers as `losses` gives by `vmap`, to rounding, where there is a faster way.
+            numbers as `losses` gives by `vmap`, to rounding, where there is a faster way. They are
+            not to depend on how many points there are.
         device: where `batch` lies: parameters are brought there. None where they lie there already.
     """
 
@@ -152,7 +156,8 @@ def weighted_sum(values: Mapping[str, Tensor], weights: Mapping[str, float]) -> 
                 f"expected a finite weight of one of the losses {', '.join(values)}, found "
                 f"{name}={weight}"
             )
-    return torch.stack([weights.get(name, 1.0) * value for name, value in values.items()]).sum(0)
+    # One after the other: the last bit of a reduction would depend on how many points there are.
+    return reduce(add, (weights.get(name, 1.0) * value for name, value in values.items()))
 
 
 def evaluate(
@@ -167,7 +172,7 @@ def evaluate(
         problem: what is evaluated.
         moving: the parameters that differ between the points, `[G, ...]`, and maybe constants.
         held: all others, of one model.
-        at_once: points in one pass of `vmap`; bounds the memory. The last bit of a batched product
+        at_once: points in one pass; bounds the memory. The last bit of a product batched by `vmap`
             depends on the size of the batch: with 1, a point's values do not depend on what stands
             beside it, and are those that `agent.assessment` finds.
     """
@@ -182,7 +187,7 @@ def evaluate(
     parts: list[tuple[Values, ...]] = []
     with torch.no_grad():
         for own in pieces(moving, 1 if problem.looped else at_once):
-            if problem.many is not None and count(own) > 1:
+            if problem.many is not None and at_once > 1:
                 values = problem.many(own, held)
                 parts.append((values | {SUM: problem.total(values)}, {}))
                 continue
@@ -191,7 +196,8 @@ def evaluate(
                 # In memory of its own: a product's last bit may depend on where its factors lie.
                 models = {name: p.clone() for name, p in models.items()}
             if problem.looped:
-                found = single(placed(problem, {name: p[0] for name, p in models.items()}))
+                with networks.values_only():
+                    found = single(placed(problem, {name: p[0] for name, p in models.items()}))
                 parts.append(tuple({n: v[None] for n, v in one.items()} for one in found))
             else:
                 parts.append(torch.func.vmap(single)(placed(problem, models)))

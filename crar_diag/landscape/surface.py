@@ -51,7 +51,7 @@ def frozen_surface(
     grid: Grid,
     held: Parameters,
     *,
-    at_once: int = 64,
+    at_once: int = 128,
     workers: int = 1,
     progress: Progress = lambda done, total: None,
     before: Arrays | None = None,
@@ -106,9 +106,9 @@ def unfrozen_surface(
         settings: of the re-fit.
         at_once: points that are re-fitted together.
         evaluated_at_once: points in one pass of the evaluation after it. Where both are as the
-            `at_once` of `frozen_surface`, or this and that are 1, the result compares to the frozen
-            surface's to the last bit: a loss that does not depend on what is re-fitted is the same,
-            and the sum nowhere larger.
+            `at_once` of `frozen_surface`, or this and that are 1, or the problem has `many`, the
+            result compares to the frozen surface's to the last bit: a loss that does not depend on
+            what is re-fitted is the same, and the sum nowhere larger.
         workers: as for `frozen_surface`.
         progress: told how far it is.
         interrupt: called before each iteration of a re-fit; what it raises ends the surface at

@@ -5,7 +5,15 @@ import torch
 
 from crar_diag.agent import lifting, networks
 from crar_diag.agent.architecture import LABYRINTH, SIMPLE_MAZE
-from crar_diag.agent.lifting import ACCELERATOR_FACTOR, lifted, over_members, share
+from crar_diag.agent.lifting import (
+    ACCELERATOR_FACTOR,
+    PICTURES_AT_ONCE,
+    PICTURES_IN_CACHE,
+    lifted,
+    over_members,
+    pictures_at_once,
+    share,
+)
 from tests.agent.test_planning import TINY, random_agent
 
 
@@ -91,3 +99,6 @@ def test_members_share_the_memory_only_where_they_are_computed_together():
     assert share(LABYRINTH, members(LABYRINTH), 1024) == 1024
     accelerator = members(LABYRINTH, "meta")
     assert share(LABYRINTH, accelerator, 1024) == 1024 * ACCELERATOR_FACTOR // 8
+    assert pictures_at_once(SIMPLE_MAZE, members(SIMPLE_MAZE)) == PICTURES_AT_ONCE // 8
+    assert pictures_at_once(LABYRINTH, members(LABYRINTH)) == PICTURES_IN_CACHE
+    assert pictures_at_once(LABYRINTH, accelerator) == PICTURES_AT_ONCE * ACCELERATOR_FACTOR // 8

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from crar_diag.agent import lifting, loss_evaluation, networks
+from crar_diag.agent import lifting, networks
 from crar_diag.agent.architecture import LABYRINTH_SYMBOLIC, SIMPLE_MAZE, SIMPLE_MAZE_PIXELS
 from crar_diag.agent.config import LOSSES
 from crar_diag.agent.loss_evaluation import exact_evaluation, held_out_labyrinth, sampled_losses
@@ -203,9 +203,9 @@ def as_batch(data, observer, rows):
     }
 
 
-@pytest.mark.parametrize("at_once", [1024, 7])
+@pytest.mark.parametrize("at_once", [32, 7])
 def test_sampled_losses_are_those_of_the_sample_as_one_batch(monkeypatch, at_once):
-    monkeypatch.setattr(loss_evaluation, "PICTURES_AT_ONCE", at_once)
+    monkeypatch.setattr(lifting, "PICTURES_IN_CACHE", at_once)
     agents = [random_agent(LABYRINTH_SYMBOLIC, seed, torch.float64) for seed in range(2)]
     settings, data = LossSettings(double_q=True), small_sample(0)
     result = sampled_losses(LABYRINTH_SYMBOLIC, networks.stack(agents), SYMBOLIC, data, settings)

@@ -1,6 +1,7 @@
 """The forward pass against an independent twin in plain NumPy, and its symmetries."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -307,6 +308,49 @@ def test_negated_first_kernel_solves_the_inverse_domain_exactly(architecture, dt
     oracle = {**parameters, first: -parameters[first]}
     base = networks.encode(architecture, parameters, pictures)
     assert torch.equal(networks.encode(architecture, oracle, -pictures), base)
+
+
+# Values without derivatives
+
+
+@pytest.mark.parametrize("architecture", [SIMPLE_MAZE, LABYRINTH], ids=lambda a: a.name)
+def test_values_alone_are_those_with_derivatives(architecture):
+    agent = random_agent(architecture, 3)
+    pictures = torch.from_numpy(
+        np.random.default_rng(6).uniform(-1, 1, (3, *architecture.observation_shape))
+    )
+    kept = pictures.clone()
+    expected = networks.encode(architecture, agent, pictures)
+    with networks.values_only():
+        found = networks.encode(architecture, agent, pictures)
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    assert torch.equal(pictures, kept)
+
+
+def test_values_alone_take_no_derivative_and_no_vmap():
+    agent = {n: p.requires_grad_() for n, p in random_agent(SIMPLE_MAZE, 3).items()}
+    pictures = torch.zeros(2, *SIMPLE_MAZE.observation_shape, dtype=torch.float64)
+
+    def encode(x):
+        return networks.encode(SIMPLE_MAZE, agent, x)
+
+    with networks.values_only():
+        assert not encode(pictures).requires_grad
+        with torch.enable_grad(), pytest.raises(RuntimeError, match="requires grad"):
+            encode(pictures)
+        with pytest.raises(RuntimeError):
+            torch.func.vmap(encode)(pictures[None])
+        with pytest.raises(RuntimeError):
+            torch.func.jvp(encode, (pictures,), (pictures,))
+    assert encode(pictures).requires_grad
+
+
+def test_values_alone_are_this_threads():
+    with networks.values_only(), ThreadPoolExecutor(1) as pool:
+        agent = {n: p.requires_grad_() for n, p in random_agent(SIMPLE_MAZE, 3).items()}
+        pictures = torch.zeros(2, *SIMPLE_MAZE.observation_shape, dtype=torch.float64)
+        found = pool.submit(networks.encode, SIMPLE_MAZE, agent, pictures).result()
+    assert found.requires_grad
 
 
 # Populations

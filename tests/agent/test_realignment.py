@@ -20,7 +20,7 @@ from crar_diag.agent.architecture import (
 )
 from crar_diag.agent.loading import load_agent
 from crar_diag.agent.loss_evaluation import exact_evaluation
-from crar_diag.agent.losses import Forward, LossSettings, transition_loss
+from crar_diag.agent.losses import Forward, LossSettings, transition_terms
 from crar_diag.agent.realignment import candidate_maps, fold, map_losses, propose, start_maps
 from crar_diag.agent.replay import Transitions
 from crar_diag.envs.data import exact_transitions, gather
@@ -72,7 +72,7 @@ def batch_loss(architecture, parameters, data, rows=None):
     rows = torch.arange(len(data)) if rows is None else rows
     with torch.no_grad():
         forward = Forward(architecture, parameters, data.batch(rows), SETTINGS)
-        return transition_loss(forward).item()
+        return transition_terms(forward).mean().item()
 
 
 def exact_loss(parameters):

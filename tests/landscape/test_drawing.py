@@ -132,9 +132,12 @@ def test_refits_have_the_budget_of_the_kind_but_for_what_is_given(agents, monkey
 
 @pytest.mark.parametrize("kind", BOTH)
 @pytest.mark.parametrize("is_line", [True, False])
-def test_a_drawing_that_was_stopped_goes_on_to_the_same_values(agents, tmp_path, kind, is_line):
+def test_a_drawing_that_was_stopped_goes_on_to_the_same_values(
+    agents, tmp_path, monkeypatch, kind, is_line
+):
     view = line(agents, 25) if is_line else random_plane(agents, 7, 7, seed=5)
     expected = draw(view, [kind], Drawing(refit=FEW))
+    monkeypatch.setattr(drawing, "_EVALUATED_AT_ONCE", 16)
     what = f"{kind} {view.mode}"
     kept = {"refit": FEW, "partial": tmp_path / "report.h5.name", "request": {"seed": 5}}
     with pytest.raises(StopError):

@@ -175,14 +175,18 @@ def test_on_a_shipped_line_re_fitting_lowers_the_sum_and_leaves_the_structure_lo
         assert barrier(view.grid.alphas, found.losses[SUM]).above_line > 0
 
 
-def test_on_a_plane_of_equal_pieces_the_two_compare_to_the_last_bit():
+def test_on_a_plane_the_two_compare_to_the_last_bit_in_pieces_of_any_size():
     view = random_plane(between(CORRECT, WRONG), 7, 7, seed=1)
-    fixed = frozen_surface(view.problem, view.grid, view.held, at_once=16)
+    fixed = frozen_surface(view.problem, view.grid, view.held, at_once=49)
     free = unfrozen_surface(
         *(view.problem, view.coarse, view.held, RefitSettings(iterations=3)),
         at_once=16,
-        evaluated_at_once=16,
+        evaluated_at_once=128,
     )
     assert (free.losses[SUM] <= fixed.losses[SUM]).all()
+    for at_once in (2, 7, 16, 48):  # 48 leaves one point alone
+        pieces = frozen_surface(view.problem, view.grid, view.held, at_once=at_once)
+        for name, values in fixed.losses.items():
+            np.testing.assert_array_equal(pieces.losses[name], values)
     for name in STRUCTURE:
         np.testing.assert_array_equal(free.losses[name], fixed.losses[name])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -30,10 +32,7 @@ def trunk_here_and_there(domain, saturation=1.0):
 
 
 def run_torch(parameters, pictures):
-    x = pictures
-    for position, layer in enumerate(TRUNK):
-        x = networks._apply_layer(layer, f"encoder.{position}", parameters, x)
-    return x
+    return networks.encode(replace(LABYRINTH, encoder=tuple(TRUNK)), parameters, pictures)
 
 
 @pytest.mark.parametrize("domain", ["normal", "inverse", "swapped"])
