@@ -7,9 +7,7 @@ import torch
 from crar_diag.agent import snapshots
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.engine import Engine
-from crar_diag.agent.history import History
 from crar_diag.agent.population import Population
-from crar_diag.agent.probes import embedding_shape
 from crar_diag.agent.replay import Replay
 from crar_diag.agent.tasks import check, sample_of, task_of
 
@@ -45,10 +43,7 @@ def plan(config: TrainConfig, threads: int | None = None) -> dict[str, int | flo
     rate = _rate(task.engine(threads), population, replay)
 
     members, architecture = config.member_count, population.architecture
-    shape = embedding_shape(config.environment, architecture)
-    history = History.empty(
-        task.seeds[:1], config.updates, config.updates_per_epoch, shape, task.map_size
-    )
+    history = task.empty_history(config, architecture, slice(1))
     history_bytes = members * sum(t.nbytes for t in history.arrays().values())
     agents_bytes = sum(t.nbytes for t in population.state().values()) * members // len(population)
     state_bytes = agents_bytes + history_bytes

@@ -135,6 +135,11 @@ class History:
                 raise InputError(f"the saved state does not fit this run at 'history.{name}'")
             own[:] = other.numpy()
 
+    def insert(self, members: slice, part: "History") -> None:
+        """Take the records of some members from a history of these alone; not the seconds."""
+        for name in _OF_MEMBERS:
+            getattr(self, name)[members] = getattr(part, name)
+
     def _member_coordinates(self) -> dict[str, Any]:
         seed = {"long_name": "seed of the member", "units": "1"}
         if not self.labels.names:
@@ -205,6 +210,7 @@ class History:
 
 
 _ARRAYS = tuple(f.name for f in fields(History) if f.name != "labels")
+_OF_MEMBERS = tuple(n for n in _ARRAYS if n not in ("epochs", "times", "seconds"))
 
 
 def labelled(

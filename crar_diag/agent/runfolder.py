@@ -5,6 +5,7 @@
     history.h5                   losses and scores over the updates, NaN where still to come
     snapshots/                   members as they were on the way, where asked for (`snapshots`)
     resume.safetensors           what a killed run needs to go on as if nothing had happened
+    shards/                      the same of a run in shards, one file a shard (`distributed`)
     .lock                        held while a process writes here
 
 Everything is written atomically. While the run goes on, its state and then its history are written
@@ -25,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from crar_diag.agent.config import TrainConfig, flatten
 from crar_diag.agent.config_sources import from_toml, read_text, to_toml
+from crar_diag.agent.history import History, write_history
 from crar_diag.agent.sealing import FORMAT_VERSION, RESUME_STATE, seal, unseal
 from crar_diag.agent.storage import is_leftover, reason, remove, remove_leftovers, write_atomically
 from crar_diag.errors import InputError, StorageError
@@ -34,6 +36,10 @@ HISTORY_NAME: Final = "history.h5"
 RESUME_NAME: Final = "resume.safetensors"
 LOCK_NAME: Final = ".lock"
 SNAPSHOTS_NAME: Final = "snapshots"
+SHARDS_NAME: Final = "shards"
+
+# In the folder of shards, once the run is over and they can go.
+_OVER: Final = "over"
 
 # Keys that came later: at these values a state's digest leaves them out, as older states do.
 _LATER_KEYS: Final = {"snapshots_every": 0}
@@ -77,15 +83,38 @@ class Run:
         The last step of a run is to drop that state, so a run that is killed among its last
         checkpoints is not finished: it goes on from the state and writes them all again.
         """
-        return len(self.checkpoints) == len(self.config.agents()) and not self._resume_path.exists()
+        going_on = self._resume_path.exists() or self.in_shards
+        return len(self.checkpoints) == len(self.config.agents()) and not going_on
+
+    @property
+    def in_shards(self) -> bool:
+        """Whether the run is one in shards that is not finished."""
+        return self.shards_path.is_dir() and not (self.shards_path / _OVER).exists()
+
+    @property
+    def shards_path(self) -> Path:
+        """Where the states of a run in shards stand."""
+        return self.path / SHARDS_NAME
 
     @property
     def updates_done(self) -> int:
         """How many updates every living member has behind it, by what is saved."""
         if self.finished:
             return self.config.updates
+        if self.in_shards:
+            return self._updates_of_shards()
         saved = self.read_resume()
         return 0 if saved is None else int(saved[0]["updates"])
+
+    def _updates_of_shards(self) -> int:
+        """Return the fewest updates of any member, 0 where a shard has none behind it."""
+        members, fewest = 0, self.config.updates
+        for path in self.shards_path.glob("*.safetensors"):
+            saved = self.read_state(path)
+            if saved is not None:
+                members += int(saved[1]["members"])
+                fewest = min(fewest, int(saved[1]["updates"]))
+        return fewest if members == self.config.member_count else 0
 
     def checkpoint_path(self, agent: Any) -> Path:
         """Return where the checkpoint of an agent stands, by its seed or name."""
@@ -97,7 +126,14 @@ class Run:
         Raises:
             InputError: the file is damaged, or another run's.
         """
-        path = self._resume_path
+        return self.read_state(self._resume_path)
+
+    def read_state(self, path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+        """Return the tensors and counters of a state of this run, or None where no file is.
+
+        Raises:
+            InputError: the file is damaged, or another run's.
+        """
         if not path.exists():
             return None
         tensors, document = unseal(path, RESUME_STATE)
@@ -158,7 +194,10 @@ class RunFolder(Run):
                 remove_leftovers(path / SNAPSHOTS_NAME)
             if not _holds_run(path):
                 write_atomically(path / CONFIG_NAME, to_toml(chosen).encode())
-            yield cls(path, chosen)
+            folder = cls(path, chosen)
+            if (folder.shards_path / _OVER).exists():
+                folder.drop_shards()
+            yield folder
 
     def write_resume(
         self, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]
@@ -173,12 +212,28 @@ class RunFolder(Run):
             CrarDiagError: a tensor whose type the file cannot hold.
             StorageError: the file system refused; the previous state is unharmed.
         """
+        self.write_state(self._resume_path, tensors, counters)
+
+    def write_state(
+        self, path: Path, tensors: Mapping[str, torch.Tensor], counters: Mapping[str, Any]
+    ) -> None:
+        """Write what `read_state` returns, atomically; see `write_resume`."""
         document = {
             "format_version": FORMAT_VERSION,
             "configuration_sha256": self._configuration_sha256(),
             "counters": dict(counters),
         }
-        write_atomically(self._resume_path, seal(tensors, document, RESUME_STATE))
+        write_atomically(path, seal(tensors, document, RESUME_STATE))
+
+    def write_history(self, history: History) -> None:
+        """Write the run's `history.h5`, atomically.
+
+        Raises:
+            StorageError: the file system refused; the previous one is unharmed.
+        """
+        task = ("name", "environment", "observation", "domain")
+        about = {key: getattr(self.config, key) for key in task}
+        write_history(history, self.history_path, about)
 
     def drop_history(self) -> None:
         """Remove the history, if there is one: before a run begins anew.
@@ -195,6 +250,39 @@ class RunFolder(Run):
             StorageError: the file system refused.
         """
         remove(self._resume_path)
+
+    def open_shards(self) -> list[Path]:
+        """Make the folder of shards where it is missing; return the states that are in it.
+
+        Raises:
+            StorageError: the file system refused.
+        """
+        try:
+            self.shards_path.mkdir(exist_ok=True)
+            remove_leftovers(self.shards_path)
+            return sorted(self.shards_path.iterdir())
+        except OSError as error:
+            where = f"folder '{self.shards_path}'"
+            raise StorageError(f"{where} cannot be made: {reason(error)}") from None
+
+    def drop_shards(self) -> None:
+        """Remove the folder of shards: once every member's checkpoint is written.
+
+        Whenever the process is killed on the way, the run is known to be over.
+
+        Raises:
+            StorageError: the file system refused.
+        """
+        over = self.shards_path / _OVER
+        write_atomically(over, b"")
+        try:
+            for path in self.shards_path.iterdir():
+                if path != over:
+                    path.unlink(missing_ok=True)
+            over.unlink(missing_ok=True)
+            self.shards_path.rmdir()
+        except OSError as error:
+            raise StorageError(f"could not remove '{over.parent}': {reason(error)}") from error
 
 
 def read_run(path: str | Path, *, complete: bool = True) -> Run:

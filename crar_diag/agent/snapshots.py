@@ -9,6 +9,7 @@ has none after that.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 from crar_diag.agent import checkpoint
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.runfolder import Run, RunFolder, read_run
-from crar_diag.agent.storage import reason, remove
+from crar_diag.agent.storage import reason, remove, write_atomically
 from crar_diag.agent.task import Task
 from crar_diag.agent.transfer_config import restart_name
 from crar_diag.errors import InputError, StorageError
@@ -53,28 +54,37 @@ def count(config: TrainConfig) -> int:
     return 1 + -(-config.updates // (config.snapshots_every * config.updates_per_epoch))
 
 
-def write(folder: RunFolder, task: Task, losses: np.ndarray) -> None:
-    """Write every living member as it is now.
+def taken(task: Task, losses: np.ndarray) -> Iterator[tuple[str, checkpoint.Checkpoint]]:
+    """Yield every living member as it is now, each after the name of its file.
+
+    Args:
+        task: its members.
+        losses: their present ones, `[M, 7]`.
+    """
+    updates = task.population.updates
+    alive = task.population.alive().tolist()
+    for m, member in enumerate(task.names):
+        if alive[m]:
+            yield _file_name(task.config, member, updates), task.checkpoint(m, losses[m])
+
+
+def write(folder: RunFolder, name: str, data: bytes) -> None:
+    """Write a snapshot.
 
     Args:
         folder: of the run.
-        task: its members.
-        losses: their present ones, `[M, 7]`.
+        name: of the file.
+        data: the checkpoint.
 
     Raises:
         StorageError: the file system refused.
     """
-    where, updates = folder.snapshots_path, task.population.updates
+    where = folder.snapshots_path
     try:
         where.mkdir(exist_ok=True)
     except OSError as error:
         raise StorageError(f"folder '{where}' cannot be made: {reason(error)}") from None
-    for m, (member, alive) in enumerate(
-        zip(folder.config.members(), task.population.alive().tolist(), strict=True)
-    ):
-        if alive:
-            name = _file_name(folder.config, member, updates)
-            checkpoint.save(task.checkpoint(m, losses[m]), where / name)
+    write_atomically(where / name, data)
 
 
 def drop(folder: RunFolder) -> None:

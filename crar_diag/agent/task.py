@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from crar_diag.agent.architecture import Architecture
 from crar_diag.agent.assembly import build, choose_engine
 from crar_diag.agent.checkpoint import Checkpoint, CheckpointMetadata
 from crar_diag.agent.config import COMPONENTS, LOSSES, TrainConfig, flatten
 from crar_diag.agent.engine import Engine
 from crar_diag.agent.history import History, Labels
 from crar_diag.agent.population import Population
+from crar_diag.agent.probes import embedding_shape
 from crar_diag.agent.replay import Replay
 from crar_diag.agent.versions import library_versions
 from crar_diag.envs.names import SIMPLE_MAZE
@@ -48,20 +50,25 @@ class Task:
     Args:
         config: of the run.
         device: where it runs.
+        members: which of the run's members; all by default.
 
     Attributes:
         seeds: of each member's data.
+        names: of the members.
         population: the members, untrained.
         replay: their data.
     """
 
-    def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        self.config = config
-        self.seeds: tuple[int, ...] = config.seeds
+    def __init__(
+        self, config: TrainConfig, device: torch.device, members: slice = slice(None)
+    ) -> None:
+        self.config, self._members = config, members
+        self.seeds = self.seeds_of(config)[members]
+        self.names = config.members()[members]
         self.population, self.replay = self._build(device)
 
     def _build(self, device: torch.device) -> tuple[Population, Replay]:
-        return build(self.config, device)
+        return build(self.config.model_copy(update={"seeds": self.seeds}), device)
 
     def engine(self, threads: int | None) -> Engine:
         """Return what trains the members.
@@ -72,14 +79,39 @@ class Task:
         architecture = self.population.architecture
         return choose_engine(self.config.engine, architecture, self.replay, threads)
 
-    def labels(self) -> Labels:
+    @staticmethod
+    def seeds_of(config: Any) -> tuple[int, ...]:
+        """Return the seed of each of the run's members."""
+        seeds: tuple[int, ...] = config.seeds
+        return seeds
+
+    @staticmethod
+    def labels(config: Any, members: slice = slice(None)) -> Labels:
         """Return what the history says of each member."""
         return Labels()
 
-    @property
-    def map_size(self) -> int:
-        """The size of the maps that a history records; 0 where none are made."""
+    @staticmethod
+    def map_size(config: Any, architecture: Architecture) -> int:
+        """Return the size of the maps that a history records; 0 where none are made."""
         return 0
+
+    @classmethod
+    def empty_history(
+        cls, config: TrainConfig, architecture: Architecture, members: slice = slice(None)
+    ) -> History:
+        """Return a history with room for some of the run's members, or for all."""
+        return History.empty(
+            cls.seeds_of(config)[members],
+            config.updates,
+            config.updates_per_epoch,
+            embedding_shape(config.environment, architecture),
+            cls.map_size(config, architecture),
+            cls.labels(config, members),
+        )
+
+    def history(self) -> History:
+        """Return an empty history of the members."""
+        return self.empty_history(self.config, self.population.architecture, self._members)
 
     def before_record(self, history: History, position: int) -> None:
         """Do what is to be done to the members before a record; nothing here.
@@ -90,12 +122,12 @@ class Task:
         """
 
     def kept(self, losses: np.ndarray) -> dict[Any, int]:
-        """Return which member is written for each of `config.agents()`.
+        """Return which member is written for each of `config.agents()` that are among them.
 
         Args:
             losses: the final ones, `[M, 7]`.
         """
-        return {key: m for m, key in enumerate(self.config.agents())}
+        return {key: m for m, key in enumerate(list(self.config.agents())[self._members])}
 
     def origin(self, member: int) -> Origin:
         """Return what a member's checkpoint says of where it comes from."""

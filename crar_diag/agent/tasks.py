@@ -1,22 +1,51 @@
 """From any configuration of a run to its task."""
 
+from collections.abc import Mapping
+
 import torch
 
+from crar_diag.agent.architecture import architecture_for
 from crar_diag.agent.config import TrainConfig
+from crar_diag.agent.history import History
+from crar_diag.agent.loading import Agent
 from crar_diag.agent.task import Task, check_numbers
-from crar_diag.agent.transfer import TransferTask
+from crar_diag.agent.transfer import TransferTask, bases_of
 from crar_diag.agent.transfer_config import TransferConfig
 
 
-def task_of(config: TrainConfig, device: torch.device) -> Task:
+def task_of(
+    config: TrainConfig,
+    device: torch.device,
+    members: slice = slice(None),
+    bases: Mapping[int, Agent] | None = None,
+) -> Task:
     """Return what a run of this configuration trains.
+
+    Args:
+        config: of the run.
+        device: where it runs.
+        members: which of its members; all by default.
+        bases: of transfers, the base models of these; read from their files by default.
 
     Raises:
         InputError: a base model of transfers will not do.
     """
     if isinstance(config, TransferConfig):
-        return TransferTask(config, device)
-    return Task(config, device)
+        return TransferTask(config, device, members, bases)
+    return Task(config, device, members)
+
+
+def empty_history(config: TrainConfig, members: slice = slice(None)) -> History:
+    """Return a history with room for some members of a run, or for all.
+
+    Raises:
+        InputError: a base model of transfers will not do.
+    """
+    if isinstance(config, TransferConfig):
+        (first, *_) = bases_of(config, slice(0, 1)).values()
+        return TransferTask.empty_history(config, first.architecture, members)
+    architecture = architecture_for(config.environment, config.observation)
+    return Task.empty_history(config, architecture, members)
 
 
 def sample_of(config: TrainConfig, seeds: int, transitions: int) -> TrainConfig:

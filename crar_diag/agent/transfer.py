@@ -1,7 +1,7 @@
 """Transfers: base models put into another visual domain, all of a run as one population."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from crar_diag.agent import networks, realignment
+from crar_diag.agent.architecture import Architecture
 from crar_diag.agent.assembly import choose_engine, gather_for, update_rule
 from crar_diag.agent.checkpoint import file_sha256
 from crar_diag.agent.config import COMPONENTS, LOSSES
@@ -35,27 +36,41 @@ _TRANSITION = LOSSES.index("transition")
 class TransferTask(Task):
     """The transfers of a run; see `TransferConfig`.
 
+    Args:
+        config: of the run.
+        device: where it runs.
+        members: which of the run's members; all by default.
+        bases: `bases_of` the same; read from their files by default.
+
     Raises:
         InputError: a base model is missing, was changed, or does not go with the others.
     """
 
     config: TransferConfig
 
+    def __init__(
+        self,
+        config: TransferConfig,
+        device: torch.device,
+        members: slice = slice(None),
+        bases: Mapping[int, Agent] | None = None,
+    ) -> None:
+        self.device, self.transfers = device, config.transfers()[members]
+        self.bases = bases_of(config, members) if bases is None else bases
+        super().__init__(config, device, members)
+
     def _build(self, device: torch.device) -> tuple[Population, Replay]:
-        config, self.device = self.config, device
-        self.transfers = config.transfers()
-        self.seeds = tuple(t.seed for t in self.transfers)
-        self.bases = load_bases(config)
-        domains = self.bases[0].metadata.domain, config.domain
+        config, self._first = self.config, next(iter(self.bases.values()))
+        domains = self._first.metadata.domain, config.domain
         if "oracle" in config.variants and domains != ("normal", "inverse"):
             raise InputError(
                 "variant 'oracle' negates the first kernel, which is exact from the domain "
                 f"'normal' to 'inverse' alone, found '{domains[0]}' to '{domains[1]}'"
             )
-        architecture, dtype = self.bases[0].architecture, getattr(torch, config.precision)
+        architecture, dtype = self._first.architecture, getattr(torch, config.precision)
         if config.realign.every:  # what cannot be done at the first epoch's end is refused now
             self._maps = realignment.candidate_maps(architecture, config.realign.angles)
-            realignment.fold(architecture, self.bases[0].parameters, self._maps[0])
+            realignment.fold(architecture, self._first.parameters, self._maps[0])
         agents = [
             start(
                 architecture,
@@ -69,7 +84,7 @@ class TransferTask(Task):
         ]
         rules = [member_rule(config, t.variant, t.learning_rate) for t in self.transfers]
         population = Population(architecture, networks.stack(agents), update_rule(config), rules)
-        each = {seed: gather_for(config, seed) for seed in config.seeds}
+        each = {seed: gather_for(config, seed) for seed in dict.fromkeys(self.seeds)}
         data = [each[seed] for seed in self.seeds]
         observers = [Observer(config.environment, config.observation, config.domain)] * len(data)
         batches = [restart_seed(t.seed, t.restart) for t in self.transfers]
@@ -95,7 +110,7 @@ class TransferTask(Task):
         if paired.stop:
             own = [self._base(m).parameters for m in range(paired.start, paired.stop)]
             teachers = {n: p.to(self.device) for n, p in networks.stack(own).items()}
-            source = self.bases[0].metadata
+            source = self._first.metadata
             seen = Observer(source.environment, source.observation, source.domain)
             parts.append((paired, PairedEngine(teachers, seen)))
         if oracle.stop:
@@ -107,30 +122,36 @@ class TransferTask(Task):
         assert base is not None
         return self.bases[base]
 
-    def labels(self) -> Labels:
+    @staticmethod
+    def seeds_of(config: TransferConfig) -> tuple[int, ...]:
+        """Return the seed of each of the run's transfers."""
+        return tuple(transfer.seed for transfer in config.transfers())
+
+    @staticmethod
+    def labels(config: TransferConfig, members: slice = slice(None)) -> Labels:
         """Return the name of each transfer, and what it consists of."""
-        labels = self.config.base_labels()
+        labels, transfers = config.base_labels(), config.transfers()[members]
         return Labels(
-            self.config.members(),
+            config.members()[members],
             {
-                "transfer": ([t.name for t in self.transfers], "name of the transfer"),
-                "variant": ([t.variant for t in self.transfers], "variant of the transfer"),
+                "transfer": ([t.name for t in transfers], "name of the transfer"),
+                "variant": ([t.variant for t in transfers], "variant of the transfer"),
                 "base": (
-                    ["" if t.base is None else labels[t.base] for t in self.transfers],
+                    ["" if t.base is None else labels[t.base] for t in transfers],
                     "base model; empty from scratch",
                 ),
                 "initial_learning_rate": (
-                    [t.learning_rate for t in self.transfers],
+                    [t.learning_rate for t in transfers],
                     "learning rate in the first epoch",
                 ),
-                "restart": ([t.restart for t in self.transfers], "number of the restart"),
+                "restart": ([t.restart for t in transfers], "number of the restart"),
             },
         )
 
-    @property
-    def map_size(self) -> int:
-        """The numbers or channels of a state, where maps of it are tried."""
-        return self.population.architecture.state_shape[0] if self.config.realign.every else 0
+    @staticmethod
+    def map_size(config: TransferConfig, architecture: Architecture) -> int:
+        """Return the numbers or channels of a state, where maps of it are tried."""
+        return architecture.state_shape[0] if config.realign.every else 0
 
     def before_record(self, history: History, position: int) -> None:
         """Try the maps of a grid on every encoder, every few epochs.
@@ -200,15 +221,32 @@ class TransferTask(Task):
         )
 
 
-def load_bases(config: TransferConfig) -> list[Agent]:
-    """Read the base models of a run of transfers.
+def bases_of(config: TransferConfig, members: slice = slice(None)) -> dict[int, Agent]:
+    """Read the base models that some transfers of a run, or all, begin from.
+
+    Returns:
+        By position among the run's bases; the first of these where no transfer begins from any.
+
+    Raises:
+        InputError: see `load_bases`.
+    """
+    used = sorted({t.base for t in config.transfers()[members] if t.base is not None}) or [0]
+    return dict(zip(used, load_bases(config, used), strict=True))
+
+
+def load_bases(config: TransferConfig, positions: Sequence[int] | None = None) -> list[Agent]:
+    """Read base models of a run of transfers.
+
+    Args:
+        config: of the run.
+        positions: which of its bases; all by default.
 
     Raises:
         InputError: one is missing, was changed since the run began, or is of another task or
             architecture than the run.
     """
     agents = []
-    for base in config.bases:
+    for base in config.bases if positions is None else [config.bases[k] for k in positions]:
         agent = load_agent(base.path)
         if file_sha256(base.path) != base.sha256:
             raise InputError(

@@ -68,7 +68,7 @@ class Walk(Metric):
             self.basis.append(scaled(rest, 1 / height))
             self._places[-1].append(height)
         point = {name: now[name].to(p)[None] for name, p in self.origin.items()}
-        self._found.append(evaluate(self.problem, point, self.held))
+        self._found.append(evaluate(self.problem, point, self.held, at_once=1))
         self.progress(len(self._found))
         return len(self._found) - 1
 

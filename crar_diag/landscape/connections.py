@@ -140,7 +140,7 @@ def _at_their_best(
 
 
 def _sum(problem: Problem, parameters: Parameters) -> float:
-    found = evaluate(problem, {name: p[None] for name, p in parameters.items()}, {})
+    found = evaluate(problem, {name: p[None] for name, p in parameters.items()}, {}, at_once=1)
     return float(found.losses[SUM][0])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from crar_diag.agent import checkpoint, forecast, networks, probes, runfolder, task
+from crar_diag.agent import checkpoint, forecast, networks, probes, runfolder, snapshots, task
 from crar_diag.agent.assembly import build
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.config_sources import to_toml
@@ -237,15 +237,15 @@ def test_a_run_that_begins_anew_begins_with_no_snapshots(maze_run, tmp_path):
 
 def test_a_full_disk_stops_the_run_before_its_state_moves_on(maze_run, tmp_path, monkeypatch):
     folder = tmp_path / "run"
-    real = checkpoint.save
+    real = snapshots.write_atomically
 
-    def limited(agent, path):
+    def limited(path, data):
         if "update20" in str(path):
             with files_up_to(10_000):
-                real(agent, path)
-        real(agent, path)
+                real(path, data)
+        real(path, data)
 
-    monkeypatch.setattr(checkpoint, "save", limited)
+    monkeypatch.setattr(snapshots, "write_atomically", limited)
     with pytest.raises(StorageError, match=r"base-seed0-update20.safetensors': File too large"):
         train(MAZE, folder, watch=Watch(save_every=0.0))
     monkeypatch.undo()

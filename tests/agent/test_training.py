@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from crar_diag.agent import checkpoint, forecast, networks, probes, task, training
+from crar_diag.agent import (
+    checkpoint,
+    forecast,
+    networks,
+    probes,
+    runfolder,
+    task,
+    trainer,
+    training,
+)
 from crar_diag.agent.architecture import SIMPLE_MAZE, architecture_for
 from crar_diag.agent.assembly import (
     build,
@@ -457,7 +466,7 @@ def test_the_history_is_written_with_the_state_and_only_where_it_has_new_records
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(training, "_SAVE_SHARE", math.inf)
-    write_resume, write_history = training.RunFolder.write_resume, training.write_history
+    write_resume, write_history = training.RunFolder.write_resume, runfolder.write_history
     written = []
 
     def write_state(*arguments: object) -> None:
@@ -469,7 +478,7 @@ def test_the_history_is_written_with_the_state_and_only_where_it_has_new_records
         written.append(recorded(tmp_path / "run"))
 
     monkeypatch.setattr(training.RunFolder, "write_resume", write_state)
-    monkeypatch.setattr(training, "write_history", write_record)
+    monkeypatch.setattr(runfolder, "write_history", write_record)
     config = maze_config("0", 7, "updates_per_epoch=4")
     train(config, tmp_path / "run", watch=Watch(save_every=0.0))
     # A save at the start, one after each update, and one at the end.
@@ -493,7 +502,8 @@ class Clock:
             self.now += updates
             return advance(engine, population, replay, updates, totals)
 
-        monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: self.now))
+        for module in (training, trainer):
+            monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
         monkeypatch.setattr(training.RunFolder, "write_resume", slow_write)
         monkeypatch.setattr(FusedEngine, "advance", slow_advance)
 
@@ -633,7 +643,7 @@ def test_a_disk_that_is_full_leaves_a_run_that_goes_on(maze_run, tmp_path, monke
         return write
 
     for module, function, name, told in [
-        (training, "write_history", "history.h5", 1),
+        (runfolder, "write_history", "history.h5", 1),
         (training.checkpoint, "save", "base-seed0.safetensors", 50),
     ]:
         with monkeypatch.context() as patch:

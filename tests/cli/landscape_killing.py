@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from crar_diag.cli.main import main
-from crar_diag.landscape import drawing, partial, reward  # noqa: F401  (before the forks)
+from crar_diag.landscape import drawing, partial, reward  # noqa: F401 (before the forks)
 from crar_diag.report import store, views  # noqa: F401
 from tests.agent.killing import CHANGES, attempt, killed
 
@@ -77,6 +77,7 @@ def before_every_change(folder: Path, *arguments: str) -> list[dict[str, int]]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     partial.SECONDS_BETWEEN = 0.0  # type: ignore[misc]
+    drawing._EVALUATED_AT_ONCE = 16
     where, given = Path(sys.argv[1]), sys.argv[2:]
     assert not killed(attempt(command(where / "peaceful", *given)))
     answer = before_every_change(where / "killed", *given)

@@ -34,6 +34,7 @@ def stored(path: Path, group: str):
 @pytest.fixture(autouse=True)
 def saved_always(monkeypatch):
     monkeypatch.setattr(partial, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(drawing, "_EVALUATED_AT_ONCE", 16)
 
 
 @pytest.fixture
