@@ -20,7 +20,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-		--editable ".[dev,docs,tensorboard]"
+		--editable ".[dev,docs,tensorboard,cluster]"
 	@touch $@
 
 demo: $(VENV)/.ready

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import torch
     import xarray as xr
 
+    from crar_diag.distributed.scheduler import DaskPool
+
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
 ]
@@ -36,6 +38,15 @@ ResamplingSeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of all
 ThreadsOption = Annotated[
     int | None,
     typer.Option("--threads", min=1, help="CPU threads; all cores by default."),
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Compute on the workers of this Dask scheduler: tcp://HOST:8786.",
+        show_default="on this machine",
+    ),
 ]
 
 
@@ -62,6 +73,34 @@ def choose_device(name: str, threads: int | None) -> "torch.device":
     if number and int(number) >= torch.cuda.device_count():
         raise InputError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices")
     return torch.device(name)
+
+
+def check_scheduler(scheduler: str | None, threads: int | None) -> None:
+    """Refuse what does not go with a scheduler.
+
+    Raises:
+        InputError: a number of threads, of which workers have their own.
+    """
+    if scheduler is not None and threads is not None:
+        raise InputError("--threads: with --scheduler each worker has its own number of threads")
+
+
+@contextmanager
+def cluster(scheduler: str) -> "Iterator[DaskPool]":
+    """Yield the workers of a scheduler; say so if there are none yet.
+
+    Raises:
+        InputError: no scheduler answers there.
+    """
+    from crar_diag.distributed.scheduler import DaskPool
+
+    with DaskPool(scheduler) as pool:
+        if not pool.workers():
+            typer.echo(
+                f"crar-diag: the scheduler at '{scheduler}' has no workers yet: waiting for some",
+                err=True,
+            )
+        yield pool
 
 
 def print_json(value: Any) -> None:

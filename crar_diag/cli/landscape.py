@@ -1,6 +1,8 @@
 """`crar-diag landscape`: lines and planes between agents, with frozen and unfrozen dynamics."""
 
 import threading
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,6 +108,7 @@ def command(
     output: common.ReportOption = None,
     name: comparing.NameOption = None,
     figure: comparing.FigureOption = None,
+    scheduler: common.SchedulerOption = None,
     device: common.DeviceOption = "auto",
     threads: common.ThreadsOption = None,
     as_json: common.JsonOption = False,
@@ -126,6 +129,9 @@ def command(
         raise InputError(f"--engine: unknown engine '{engine}'{did_you_mean(engine, ENGINES)}")
     if engine == LIBRARY and device not in ("auto", "cpu"):
         raise InputError(f"--device {device}: the engine {LIBRARY} computes on the CPU")
+    if engine == LIBRARY and scheduler is not None:
+        raise InputError(f"--scheduler: the engine {LIBRARY} computes on this machine")
+    common.check_scheduler(scheduler, threads)
     refit = landscape_views.refit_settings(refit_iterations, refit_tolerance)
     comparing.check_places(output, name, figure)
     where = common.choose_device(device if engine == OWN else "cpu", threads)
@@ -138,8 +144,14 @@ def command(
     partial = None if output is None else output.with_name(f"{output.name}.{label}")
     about = {"seed": seed, "engine": engine, **_details(between, transitions)}
     with comparing.stopping(output, partial):
-        with common.ProgressLine() as line, common.stoppable() as stop:
+        with (
+            common.ProgressLine() as line,
+            common.stoppable() as stop,
+            nullcontext() if scheduler is None else common.cluster(scheduler) as workers,
+        ):
             drawing = _drawing(line, stop, between, about, refit, partial)
+            if workers is not None:
+                drawing = replace(drawing, spread=workers.map)
             if engine == LIBRARY:
                 found = _by_library(views, between, kinds, about, drawing)
             else:

@@ -22,6 +22,9 @@ EXAMPLE = (
     "--out study --resume[/bold] goes on after an interruption."
 )
 
+# The commands that take `--scheduler`.
+_ON_WORKERS = ("train", "transfer", "landscape")
+
 
 def command(
     study: Annotated[
@@ -51,6 +54,7 @@ def command(
         bool,
         typer.Option("--dry-run", help="Name the steps, and how long they train; run nothing."),
     ] = False,
+    scheduler: common.SchedulerOption = None,
     as_json: common.JsonOption = False,
 ) -> None:
     """Reproduce a study of the paper: train, transfer, compare, report, draw, hold against it.
@@ -71,10 +75,10 @@ def command(
     result = carry_out(
         recipe,
         out,
-        _run,
+        lambda arguments: _run(_on(scheduler, arguments)),
         command=common.command_line(),
         resume=resume,
-        tell=(lambda event: None) if as_json else _Teller(count),
+        tell=(lambda event: None) if as_json else _Teller(count, scheduler),
     )
     if as_json:
         common.print_json(_as_json(recipe, result))
@@ -113,11 +117,18 @@ def _text(arguments: Sequence[str]) -> str:
     return shlex.join(["crar-diag", *arguments])
 
 
+def _on(scheduler: str | None, arguments: Sequence[str]) -> Sequence[str]:
+    """Return a command with the scheduler on whose workers it computes, if it is one that can."""
+    if scheduler is None or arguments[0] not in _ON_WORKERS:
+        return arguments
+    return (*arguments, "--scheduler", scheduler)
+
+
 class _Teller:
     """Prints each step with its command when it begins, and how long it took."""
 
-    def __init__(self, count: int) -> None:
-        self._count, self._number = count, 0
+    def __init__(self, count: int, scheduler: str | None) -> None:
+        self._count, self._number, self._scheduler = count, 0, scheduler
 
     def __call__(self, event: "Event") -> None:
         if event.state == "done":
@@ -129,7 +140,7 @@ class _Teller:
         self._number += 1
         typer.echo(f"[{self._number} of {self._count}] {event.step.what}")
         if event.state == "begins":
-            typer.echo(f"    {_text(event.command)}")
+            typer.echo(f"    {_text(_on(self._scheduler, event.command))}")
         elif event.state == "kept":
             typer.echo(f"    skipped before: {event.reason}" if event.reason else "    done before")
         else:

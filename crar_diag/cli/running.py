@@ -57,6 +57,15 @@ TensorboardOption = Annotated[
     Path | None,
     typer.Option("--tensorboard", help="Also write TensorBoard logs to this folder, one a run."),
 ]
+ShardSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--shard-size",
+        min=1,
+        help="Train in shards of so many agents, one after the other: less memory.",
+        show_default="all at once; with --scheduler 8, in the labyrinth 1",
+    ),
+]
 
 
 def seeds_of(seed: int | None, seeds: str | None) -> str | None:
@@ -77,12 +86,15 @@ def run(
     device: str,
     threads: int | None,
     tensorboard: Path | None,
+    scheduler: str | None = None,
+    shard_size: int | None = None,
 ) -> "RunResult":
     """Train in this terminal: with a progress line, stoppable, logged if `tensorboard` is given."""
     from crar_diag.agent.training import Watch, train
     from crar_diag.cli.tensorboard import board
 
-    where = common.choose_device(device, threads)
+    common.check_scheduler(scheduler, threads)
+    where = common.choose_device("cpu" if scheduler else device, threads)
     with (
         common.ProgressLine() as line,
         common.stoppable() as stop,
@@ -95,7 +107,17 @@ def run(
             line.show(progress.updates / progress.total, done, rate, "agent-updates", left)
 
         watch = Watch(progress=show, recorded=recorded, stop=stop.is_set)
-        return train(config, out, resume=resume, device=where, threads=threads, watch=watch)
+        if scheduler is None and shard_size is None:
+            return train(config, out, resume=resume, device=where, threads=threads, watch=watch)
+        from crar_diag.distributed.pools import LocalPool
+        from crar_diag.distributed.writer import train_in_shards
+
+        shards: dict[str, Any] = {"resume": resume, "size": shard_size, "watch": watch}
+        if scheduler is None:
+            with LocalPool(threads) as pool:
+                return train_in_shards(config, out, pool, device=str(where), **shards)
+        with common.cluster(scheduler) as workers:
+            return train_in_shards(config, out, workers, device=device, **shards)
 
 
 def check_kind(out: Path, transfers: bool) -> None:
@@ -115,15 +137,26 @@ def check_kind(out: Path, transfers: bool) -> None:
 
 
 def print_plan(
-    config: "TrainConfig | None", out: Path, resume: bool, threads: int | None, as_json: bool
+    config: "TrainConfig | None",
+    out: Path,
+    resume: bool,
+    threads: int | None,
+    as_json: bool,
+    scheduler: str | None = None,
+    shard_size: int | None = None,
 ) -> None:
-    """Print what a run would take."""
+    """Print what a run would take on this machine, and in how many shards."""
     from crar_diag.agent.config_sources import to_toml
     from crar_diag.agent.forecast import plan
     from crar_diag.agent.runfolder import choose_config
 
     config = choose_config(out, config, resume)
     found: dict[str, Any] = {"out": str(out), **plan(config, threads)}
+    if scheduler is not None or shard_size is not None:
+        from crar_diag.distributed.shards import cut
+        from crar_diag.distributed.writer import default_size
+
+        found["shards"] = len(cut(config, shard_size or default_size(config)))
     if as_json:
         common.print_json({**found, "config": config.model_dump(mode="json")})
         return
@@ -135,6 +168,8 @@ def print_plan(
         f"second on the CPU, measured now), {common.size(found['memory_bytes'])} of memory, "
         f"{common.size(found['disk_bytes'])} of disk"
     )
+    if "shards" in found:
+        typer.echo(f"in {found['shards']:,} shards; the time is that of this machine alone")
 
 
 def print_result(result: "RunResult", as_json: bool, agent: str) -> None:

@@ -72,6 +72,8 @@ def command(
     resume: running.ResumeOption = False,
     dry_run: running.DryRunOption = False,
     tensorboard: running.TensorboardOption = None,
+    scheduler: common.SchedulerOption = None,
+    shard_size: running.ShardSizeOption = None,
     device: common.DeviceOption = "auto",
     threads: common.ThreadsOption = None,
     as_json: common.JsonOption = False,
@@ -102,9 +104,9 @@ def command(
         running.check_kind(out, transfers=True)
     if dry_run:
         common.choose_device(device, threads)
-        running.print_plan(chosen, out, resume, threads, as_json)
+        running.print_plan(chosen, out, resume, threads, as_json, scheduler, shard_size)
         return
-    result = running.run(chosen, out, resume, device, threads, tensorboard)
+    result = running.run(chosen, out, resume, device, threads, tensorboard, scheduler, shard_size)
     running.print_result(result, as_json, "transfer")
 
 

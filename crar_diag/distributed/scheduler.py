@@ -2,12 +2,16 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
-from crar_diag.distributed.shards import Order, Outcome, Place, State, advance
+from crar_diag.agent.lifting import one_thread
+from crar_diag.agent.versions import library_versions
+from crar_diag.distributed.shards import Order, Outcome, Place, State, advance, check_versions
 from crar_diag.errors import CrarDiagError, InputError
 
 if TYPE_CHECKING:
@@ -15,6 +19,9 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 10.0
 """How long a scheduler may take to answer."""
+
+# Calls of `map` for each worker: the next is there when one is done.
+_ON_THEIR_WAY = 4
 
 
 class DaskPool:
@@ -33,6 +40,8 @@ class DaskPool:
 
     def __init__(self, address: str) -> None:
         self._address = address
+        self._hushed = ExitStack()
+        self._hushed.enter_context(_quiet())
         self._client = _connect(address)
 
     def __enter__(self) -> Self:
@@ -40,7 +49,7 @@ class DaskPool:
 
     def __exit__(self, *_: object) -> None:
         """Leave the cluster; what is being trained for us is given up."""
-        with _quiet():
+        with self._hushed:
             self._client.close(timeout=ANSWER_SECONDS)
 
     def workers(self) -> int:
@@ -67,6 +76,29 @@ class DaskPool:
                 allow_other_workers=worker is not None,
             )
         )
+
+    def map(self, function: Callable[[int], Any], numbers: Iterable[int]) -> Iterator[Any]:
+        """Call a function for every number on the workers; yield what it finds, in their order.
+
+        Args:
+            function: and all that it refers to is sent to each worker once.
+            numbers: of which a few for each worker are on their way at a time.
+        """
+        from distributed.protocol import pickle
+
+        # A result of a task, which Dask would find again if the worker that has it dies.
+        held = self.call(bytes, pickle.dumps(function))
+        key, versions = uuid4().hex, library_versions()
+        waiting, sent = iter(numbers), deque["Future"]()
+        while True:
+            room = _ON_THEIR_WAY * max(1, self.workers()) - len(sent)
+            more = list(islice(waiting, max(0, room)))
+            sent.extend(self.call(_call, held, key, versions, number) for number in more)
+            if not sent:
+                return
+            while not self.done(sent, 1.0) or not sent[0].done():
+                pass
+            yield self.result(sent.popleft())
 
     def done(self, sent: "Collection[Future]", seconds: float) -> "Collection[Future]":
         """Return what has come back."""
@@ -133,6 +165,25 @@ def _advance(order: Order, updates: int, state: State | None) -> Outcome | None:
     return advance(order, updates, state, Place(worker.address, worker.state.nthreads))
 
 
+# The function that this worker calls, by its key: unpickled once.
+_function: dict[str, Callable[[int], Any]] = {}
+
+
+def _call(pickled: bytes, key: str, versions: Mapping[str, str], number: int) -> Any:
+    """Call a function for one number, on a worker."""
+    from distributed import get_worker
+    from distributed.protocol import pickle
+
+    check_versions(versions, get_worker().address)
+    function = _function.get(key)
+    if function is None:
+        function = pickle.loads(pickled)
+        _function.clear()
+        _function[key] = function
+    with one_thread():
+        return function(number)
+
+
 def _connect(address: str) -> "Client":
     try:
         from distributed import Client
@@ -170,13 +221,16 @@ def _check(client: "Client", address: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask's own messages of a connection that fails away: the error says it."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "tornado")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
+    """Keep Dask's own messages away: an error that is raised says the same in one sentence."""
+    names = [
+        "tornado",
+        *(n for n in logging.root.manager.loggerDict if n.startswith("distributed")),
+    ]
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    for logger in levels:
         logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in levels.items():
             logger.setLevel(level)

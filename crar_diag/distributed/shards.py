@@ -135,7 +135,7 @@ def advance(order: Order, updates: int, state: State | None, place: Place) -> Ou
         InputError: this worker has other libraries than the writer, or no such device.
     """
     with _turn:
-        _check_versions(order, place)
+        check_versions(order.versions, place.name)
         key = order.run, order.members
         trainer, snapshots = _kept.pop(key, None), dict[str, bytes]()
         _kept.clear()
@@ -185,18 +185,25 @@ def _device(order: Order, place: Place) -> torch.device:
     if order.device == "auto":
         return torch.device("cuda" if available else "cpu")
     if order.device != "cpu" and not available:
-        raise InputError(f"{_who(place)} sees no device '{order.device}': expected 'cpu' or 'auto'")
+        raise InputError(
+            f"{_who(place.name)} sees no device '{order.device}': expected 'cpu' or 'auto'"
+        )
     return torch.device(order.device)
 
 
-def _check_versions(order: Order, place: Place) -> None:
+def check_versions(expected: Mapping[str, str], worker: str | None) -> None:
+    """Refuse to compute for a writer of other versions, which might find other numbers.
+
+    Raises:
+        InputError: a library's version here is not the expected one.
+    """
     for name, found in library_versions().items():
-        if found != order.versions[name]:
+        if found != expected[name]:
             raise InputError(
-                f"{_who(place)} has {name} {found}, expected {order.versions[name]} as here: equal "
+                f"{_who(worker)} has {name} {found}, expected {expected[name]} as here: only equal "
                 "versions give equal numbers"
             )
 
 
-def _who(place: Place) -> str:
-    return "this process" if place.name is None else f"worker '{place.name}'"
+def _who(worker: str | None) -> str:
+    return "this process" if worker is None else f"worker '{worker}'"

@@ -19,7 +19,7 @@ from crar_diag.landscape.grids import Grid
 from crar_diag.landscape.partial import PartialSurface
 from crar_diag.landscape.refit import RefitSettings
 from crar_diag.landscape.reward import RewardSurface, reward_surface
-from crar_diag.landscape.surface import Progress, Surface, frozen_surface, unfrozen_surface
+from crar_diag.landscape.surface import Progress, Spread, Surface, frozen_surface, unfrozen_surface
 from crar_diag.landscape.views import Between, View
 from crar_diag.version import __version__
 
@@ -51,6 +51,8 @@ class Drawing:
             names; None to keep nothing.
         progress: told what is computed, and how many points are done and of all.
         interrupt: called often; what it raises ends the work, and what was done is kept.
+        spread: computes the pieces instead of `workers` threads, such as a cluster; what it has
+            begun is not interrupted.
     """
 
     workers: int = 1
@@ -59,6 +61,7 @@ class Drawing:
     partial: Path | None = None
     progress: Callable[[str], Progress] = lambda what: lambda done, total: None
     interrupt: Callable[[], None] = lambda: None
+    spread: Spread | None = None
 
     def forget(self, view: View) -> None:
         """Remove what was kept of a view, once it is in the report.
@@ -91,6 +94,7 @@ def draw(view: View, dynamics: Collection[str], drawing: Drawing) -> dict[str, S
         partial = _partial(view, kind, settings, drawing)
         shared: dict[str, Any] = {
             "workers": drawing.workers,
+            "spread": drawing.spread,
             "progress": drawing.progress(f"{kind} {view.mode}"),
             "before": None if partial is None else partial.load(),
         }
@@ -109,7 +113,7 @@ def draw(view: View, dynamics: Collection[str], drawing: Drawing) -> dict[str, S
                     settings,
                     at_once=_REFITTED_AT_ONCE,
                     evaluated_at_once=at_once,
-                    interrupt=drawing.interrupt,
+                    interrupt=drawing.interrupt if drawing.spread is None else _never,
                     **shared,
                 )
     return found
@@ -144,9 +148,14 @@ def draw_rewards(
             seed=int(drawing.request.get("seed", 0)),
             at_once=_PLAYED_AT_ONCE if device.type == "cpu" else _PLAYED_AT_ONCE_ON_A_GPU,
             device=device,
+            spread=drawing.spread or map,
             progress=drawing.progress("score"),
             **shared,
         )
+
+
+def _never() -> None:
+    """Interrupt nothing."""
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError
 from crar_diag.landscape.grids import Grid
 from crar_diag.landscape.problem import Parameters
+from crar_diag.landscape.surface import Spread
 
 Arrays = dict[str, np.ndarray]
 
@@ -55,6 +56,7 @@ def reward_surface(
     seed: int = 0,
     at_once: int = 64,
     device: torch.device | str = "cpu",
+    spread: Spread = map,
     progress: Callable[[int, int], None] = lambda done, total: None,
     before: Arrays | None = None,
     save: Callable[[Arrays, int], None] = lambda values, done: None,
@@ -74,6 +76,7 @@ def reward_surface(
         seed: of mazes and exploration, the same at every point.
         at_once: points that play side by side; bounds the memory.
         device: where to compute.
+        spread: what computes the pieces, one after the other by default.
         progress: called with the number of points that are done and of all, 0 done included.
         before: what `save` was given when an earlier call of the same arguments was interrupted:
             its points are taken from there.
@@ -86,7 +89,10 @@ def reward_surface(
     check_reward(agent, environments)
     observer = Observer(LABYRINTH, agent.metadata.observation, domain)
 
-    def play(start: int, stop: int) -> np.ndarray:
+    total = len(grid)
+
+    def play(start: int) -> np.ndarray:
+        stop = min(start + at_once, total)
         points = {name: p.to(device) for name, p in grid.points(start, stop).items()}
         whole = {
             name: p.to(device).expand(stop - start, *p.shape)
@@ -105,13 +111,11 @@ def reward_surface(
             environments=environments,
         ).scores
 
-    total = len(grid)
     scores, done = _begin(before, total, environments)
     progress(done, total)
-    while done < total:
-        stop = min(done + at_once, total)
-        scores[done:stop] = play(done, stop)
-        done = stop
+    for played in spread(play, range(done, total, at_once)):
+        scores[done : done + len(played)] = played
+        done += len(played)
         save({"score": scores, "done": np.array(done)}, done)
         progress(done, total)
     shaped = scores.reshape(*grid.shape, environments)

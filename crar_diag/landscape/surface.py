@@ -6,9 +6,10 @@ minimised over them, as a profile likelihood is (`refit`). Points are taken piec
 order of the grid, so that memory is bounded by the piece and an interrupted surface can go on.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ Progress = Callable[[int, int], None]
 """Called with the number of points that are done, and of all."""
 Saving = Callable[[Arrays, int], None]
 """Called after each piece with all values so far, `[G]` each, and the number of points done."""
+Spread = Callable[[Callable[[int], Any], Iterable[int]], Iterator[Any]]
+"""Calls a function for every number, wherever, and yields what it finds in their order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,7 @@ def frozen_surface(
     *,
     at_once: int = 128,
     workers: int = 1,
+    spread: Spread | None = None,
     progress: Progress = lambda done, total: None,
     before: Arrays | None = None,
     save: Saving = lambda values, done: None,
@@ -67,6 +71,7 @@ def frozen_surface(
         workers: pieces that are computed side by side, each on one thread; they change no value.
             The problem's functions are then called from several threads at once, for which
             `torch.func.functional_call` on one module is not made.
+        spread: what computes the pieces instead of `workers` threads, such as a cluster.
         progress: told how far it is.
         before: what `save` was given when an earlier call was interrupted: its points are taken
             from there.
@@ -80,7 +85,7 @@ def frozen_surface(
         found = evaluate(problem, points, held, at_once)
         return _arrays(found.losses, "loss") | _arrays(found.errors, "error")
 
-    return _by_pieces(grid, piece, at_once, workers, progress, before, save)
+    return _by_pieces(grid, piece, at_once, workers, spread, progress, before, save)
 
 
 def unfrozen_surface(
@@ -92,6 +97,7 @@ def unfrozen_surface(
     at_once: int = 64,
     evaluated_at_once: int = 64,
     workers: int = 1,
+    spread: Spread | None = None,
     progress: Progress = lambda done, total: None,
     interrupt: Callable[[], None] = lambda: None,
     before: Arrays | None = None,
@@ -110,6 +116,7 @@ def unfrozen_surface(
             result compares to the frozen surface's to the last bit: a loss that does not depend on
             what is re-fitted is the same, and the sum nowhere larger.
         workers: as for `frozen_surface`.
+        spread: as for `frozen_surface`.
         progress: told how far it is.
         interrupt: called before each iteration of a re-fit; what it raises ends the surface at
             once, not only after a piece.
@@ -139,7 +146,7 @@ def unfrozen_surface(
             "iterations": found.iterations.cpu().numpy(),
         }
 
-    return _by_pieces(grid, piece, at_once, workers, progress, before, save)
+    return _by_pieces(grid, piece, at_once, workers, spread, progress, before, save)
 
 
 def _by_pieces(
@@ -147,6 +154,7 @@ def _by_pieces(
     piece: Callable[[Points], Arrays],
     at_once: int,
     workers: int,
+    spread: Spread | None,
     progress: Progress,
     before: Arrays | None,
     save: Saving,
@@ -163,7 +171,8 @@ def _by_pieces(
     # the time; pieces do not wait.
     with one_thread(), ThreadPoolExecutor(workers) as pool:
         try:
-            found = pool.map(lambda start: piece(grid.part(start, start + at_once)), starts)
+            each = spread or pool.map
+            found = each(lambda start: piece(grid.part(start, start + at_once)), starts)
             for start, part in zip(starts, found, strict=True):
                 done = min(start + at_once, total)
                 for name, own in part.items():
