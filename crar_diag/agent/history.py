@@ -135,10 +135,13 @@ class History:
                 raise InputError(f"the saved state does not fit this run at 'history.{name}'")
             own[:] = other.numpy()
 
-    def insert(self, members: slice, part: "History") -> None:
-        """Take the records of some members from a history of these alone; not the seconds."""
-        for name in _OF_MEMBERS:
-            getattr(self, name)[members] = getattr(part, name)
+    def part(self, members: slice) -> "History":
+        """Return the history of some members, in the memory of this one but for the seconds."""
+        own = {
+            name: getattr(self, name)[members] if name in _OF_MEMBERS else getattr(self, name)
+            for name in _ARRAYS
+        }
+        return History(**{**own, "seconds": self.seconds.copy()})
 
     def _member_coordinates(self) -> dict[str, Any]:
         seed = {"long_name": "seed of the member", "units": "1"}

@@ -22,7 +22,11 @@ from crar_diag.agent.population import Population
 from crar_diag.agent.replay import Replay
 from crar_diag.agent.streams import restart_seed
 from crar_diag.agent.task import Origin, Task
-from crar_diag.agent.transfer_config import NOT_TRAINED_AS_THE_OTHERS, TransferConfig
+from crar_diag.agent.transfer_config import (
+    NOT_TRAINED_AS_THE_OTHERS,
+    Transfer,
+    TransferConfig,
+)
 from crar_diag.agent.variants import member_rule, start
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError
@@ -225,13 +229,18 @@ def bases_of(config: TransferConfig, members: slice = slice(None)) -> dict[int, 
     """Read the base models that some transfers of a run, or all, begin from.
 
     Returns:
-        By position among the run's bases; the first of these where no transfer begins from any.
+        By position among the run's bases; see `bases_used`.
 
     Raises:
         InputError: see `load_bases`.
     """
-    used = sorted({t.base for t in config.transfers()[members] if t.base is not None}) or [0]
+    used = bases_used(config.transfers()[members])
     return dict(zip(used, load_bases(config, used), strict=True))
+
+
+def bases_used(transfers: Sequence[Transfer]) -> list[int]:
+    """Return the positions of the bases that transfers begin from; the first where none does."""
+    return sorted({t.base for t in transfers if t.base is not None}) or [0]
 
 
 def load_bases(config: TransferConfig, positions: Sequence[int] | None = None) -> list[Agent]:

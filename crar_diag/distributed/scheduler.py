@@ -43,6 +43,11 @@ class DaskPool:
         self._hushed = ExitStack()
         self._hushed.enter_context(_quiet())
         self._client = _connect(address)
+        # A shard's state goes with its order: an advice to send less says nothing to the user.
+        import dask
+
+        limit = {"distributed.admin.large-graph-warning-threshold": "1GiB"}
+        self._hushed.enter_context(dask.config.set(limit))
 
     def __enter__(self) -> Self:
         return self

@@ -8,7 +8,7 @@ nothing has. Whatever dies, the same call with `resume` goes on from the states.
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from crar_diag.agent.runfolder import RunFolder
 from crar_diag.agent.storage import write_atomically
 from crar_diag.agent.tasks import check, empty_history
 from crar_diag.agent.training import Progress, RunInterruptedError, RunResult, Watch, finished
-from crar_diag.agent.transfer import bases_of
+from crar_diag.agent.transfer import bases_of, bases_used
 from crar_diag.agent.transfer_config import TransferConfig
 from crar_diag.agent.versions import library_versions
 from crar_diag.distributed.pools import Pool
@@ -50,8 +50,9 @@ def default_size(config: TrainConfig) -> int:
 class _Shard:
     members: tuple[int, int]
     path: Path
+    bases: Mapping[int, Agent] | None
+    alive: int
     updates: int = 0
-    alive: int = 0
     seconds: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property
@@ -131,8 +132,8 @@ class _Writer:
         self.run, self.versions = uuid4().hex, library_versions()
         self.history, self.size = empty_history(config), _size(folder, size)
         self.shards = [
-            _Shard(members, folder.shards_path / _file(members), alive=members[1] - members[0])
-            for members in cut(config, self.size)
+            _Shard(members, folder.shards_path / _file(members), bases, members[1] - members[0])
+            for members, bases in _with_bases(config, cut(config, self.size))
         ]
         self.began = self.written_at = time.monotonic()
         self.write_took, self.unwritten = 0.0, True
@@ -204,12 +205,14 @@ class _Writer:
         worker: str | None = None,
         with_state: bool = False,
     ) -> None:
-        config = self.folder.config
-        bases: Mapping[int, Agent] | None = None
-        if isinstance(config, TransferConfig):
-            bases = bases_of(config, shard.slice)
         order = Order(
-            self.run, config, shard.members, bases, self.device, self.interval, self.versions
+            self.run,
+            self.folder.config,
+            shard.members,
+            shard.bases,
+            self.device,
+            self.interval,
+            self.versions,
         )
         state = self._state(shard) if with_state else None
         sent[self.pool.submit(order, shard.updates, state, worker)] = shard
@@ -240,9 +243,8 @@ class _Writer:
 
     def _tell(self, shard: _Shard, arrays: Mapping[str, np.ndarray]) -> None:
         """Put a shard's records into the history."""
-        part = empty_history(self.folder.config, shard.slice)
+        part = self.history.part(shard.slice)
         part.restore({name: torch.from_numpy(x) for name, x in arrays.items()})
-        self.history.insert(shard.slice, part)
         shard.seconds = part.seconds
         known = [one.seconds for one in self.shards if len(one.seconds)]
         if len(known) == len(self.shards):  # of all of them together
@@ -268,6 +270,18 @@ class _Writer:
         left = (total * members - done) / rate
         alive = sum(shard.alive for shard in self.shards)
         self.watch.progress(Progress(done // members, total, alive, rate, left))
+
+
+def _with_bases(
+    config: TrainConfig, shards: Sequence[tuple[int, int]]
+) -> Iterator[tuple[tuple[int, int], Mapping[int, Agent] | None]]:
+    """Yield each shard with the base models of its transfers, each read once; or with None."""
+    if not isinstance(config, TransferConfig):
+        yield from ((members, None) for members in shards)
+        return
+    agents, transfers = bases_of(config), config.transfers()
+    for members in shards:
+        yield members, {k: agents[k] for k in bases_used(transfers[slice(*members)])}
 
 
 def _file(members: tuple[int, int]) -> str:
