@@ -45,7 +45,8 @@ docs: $(VENV)/.ready
 docs-links: $(VENV)/.ready
 	$(SPHINX) build/docs/links --builder linkcheck
 
-test: lint types docs
+test: $(VENV)/.ready
+	$(MAKE) --no-print-directory --jobs $(WORKERS) lint types docs
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 benchmark: $(VENV)/.ready
