@@ -85,7 +85,7 @@ def main() -> None:
     dataset = line_dataset(
         alphas,
         surfaces,
-        attrs={"seed_a": 0, "seed_b": 1},
+        attrs={"seed_a": 0, "seed_b": 1, "refits": "readout"},
         weights=WEIGHTS,
         depends_on_dynamics=["error"],  # the readout, which is re-fitted; `size` does not see it
     )

@@ -116,10 +116,12 @@ def trajectory_plane(points: Sequence[Parameters]) -> TrajectoryPlane:
             points that are all equal or on one line.
     """
     _check(points)
-    last = doubled(points[-1])
+    last = {name: p.detach() for name, p in doubled(points[-1]).items()}
     end = flatten(last)
     # By name, whatever the order in which a point has its parameters.
-    rows = torch.stack([flatten({n: p[n] for n in last}).double() - end for p in points]).cpu()
+    rows = torch.stack(
+        [flatten({n: p[n].detach() for n in last}).double() - end for p in points]
+    ).cpu()
     total = rows.square().sum().item()
     if total == 0:
         raise InputError(f"expected a trajectory, found its {len(points)} points all equal")

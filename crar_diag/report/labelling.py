@@ -91,6 +91,11 @@ def dependence(
     return np.array([any_does if n == SUM else n in depending for n in losses])
 
 
+def with_refits(text: str, dataset: xr.Dataset) -> str:
+    """Return a text about dynamics with the name of what the data set's landscape re-fits."""
+    return text.replace("dynamics", str(dataset.attrs.get("refits", "dynamics")))
+
+
 def check_loss(dataset: xr.Dataset, loss: str) -> None:
     """Refuse the name of a loss that the data does not have.
 

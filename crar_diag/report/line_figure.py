@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from crar_diag.landscape.problem import SUM
-from crar_diag.report.labelling import check_loss
+from crar_diag.report.labelling import check_loss, with_refits
 from crar_diag.report.layout import settle
 from crar_diag.report.line_panel import CURVES, HOLLOW, STRAIGHT, plot_line_loss
 from crar_diag.report.style import LOSS_LABELS, PAGE, paper_style
@@ -96,7 +96,9 @@ def _draw_legend(axes: Axes, shown: xr.Dataset, left_out: Sequence[str]) -> None
     differ = shown.depends_on_dynamics.values
     if len(names) > 1:
         names = (names if differ.any() else []) + ([] if differ.all() else ["both"])
-    handles: list[Any] = [Line2D([], [], label=_MEANING[n], **CURVES[n]) for n in names]
+    handles: list[Any] = [
+        Line2D([], [], label=with_refits(_MEANING[n], shown), **CURVES[n]) for n in names
+    ]
     if "unfrozen" in names and not shown.converged.values.all():
         handles.append(Line2D([], [], label="re-fit not converged", **HOLLOW))
     if "error" in shown:

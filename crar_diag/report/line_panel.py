@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator, StrMethodFormatter
 
-from crar_diag.report.labelling import check_loss
+from crar_diag.report.labelling import check_loss, with_refits
 from crar_diag.report.style import BLUE, COLUMN, LOSS_LABELS, ORANGE
 
 SAME_FOR_BOTH: Final = "the same for both: does not\ndepend on the dynamics"
@@ -57,7 +57,9 @@ def plot_line_loss(dataset: xr.Dataset, loss: str, *, ax: Axes | None = None) ->
         (f"{label}: " if len(curves) > 1 else "") + _barrier_words(curve)
         for label, curve in curves.items()
     ]
-    text = "\n".join([*words, SAME_FOR_BOTH] if "both" in curves else words)
+    if "both" in curves:
+        words.append(with_refits(SAME_FOR_BOTH, dataset))
+    text = "\n".join(words)
     for label, curve in curves.items():
         _draw_curve(axes, curve, label)
     _make_room(axes, list(curves.values()), lines=text.count("\n") + 1)

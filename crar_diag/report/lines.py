@@ -40,7 +40,8 @@ def line_dataset(
     Args:
         alphas: coordinates, `[G]`: A at 0, B at 1, both among them.
         surfaces: `frozen`, `unfrozen` or both, of `[G]` losses each.
-        attrs: of the group: endpoints, settings; dicts are stored as JSON.
+        attrs: of the group: endpoints, settings; dicts are stored as JSON. Figures call what an
+            unfrozen landscape re-fits by `refits`, where that is not the dynamics.
         weights: of the losses in the sum; 1 for one that is not named.
         depends_on_dynamics: the losses that can differ between frozen and unfrozen dynamics
             (`labelling.DYNAMICS_LOSSES` for CRAR agents).

@@ -13,7 +13,7 @@ from matplotlib.ticker import NullLocator
 
 from crar_diag.errors import InputError
 from crar_diag.landscape.problem import SUM
-from crar_diag.report.labelling import check_loss
+from crar_diag.report.labelling import check_loss, with_refits
 from crar_diag.report.layout import settle_proportion
 from crar_diag.report.line_panel import SAME_FOR_BOTH
 from crar_diag.report.plane_panel import (
@@ -122,10 +122,10 @@ def heading(dataset: xr.Dataset, loss: str, name: str) -> str:
     """Return what stands above the panel of a surface."""
     both = all(one in dataset for one in TITLES)
     if both and not bool(dataset.depends_on_dynamics.sel(loss=loss)):
-        return SAME_FOR_BOTH
+        return with_refits(SAME_FOR_BOTH, dataset)
     if dataset.attrs.get("mode") == "dynamics-plane":
         return VARIED
-    return TITLES[name]
+    return with_refits(TITLES[name], dataset)
 
 
 def _with_trajectory(

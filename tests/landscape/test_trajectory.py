@@ -145,6 +145,14 @@ def test_the_order_of_a_points_parameters_does_not_matter():
 # Signs
 
 
+def test_points_that_train_are_taken_as_they_are():
+    points = random_walk()
+    training = [{n: p.clone().requires_grad_() for n, p in point.items()} for point in points]
+    found, expected = trajectory_plane(training), trajectory_plane(points)
+    np.testing.assert_array_equal(found.coordinates, expected.coordinates)
+    assert not any(p.requires_grad for p in (*found.u.values(), *found.v.values()))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_the_farthest_point_lies_on_the_positive_side(seed):
     points = random_walk(seed)

@@ -66,6 +66,16 @@ def test_a_loss_that_does_not_depend_on_the_dynamics_has_one_curve_and_says_so()
     assert not any(SAME_FOR_BOTH in text.get_text() for text in panel(line()).texts)
 
 
+def test_what_is_re_fitted_is_called_by_its_name():
+    own = line(attrs={"refits": "readout"})
+    (words,) = [text.get_text() for text in panel(own, "volume").texts if "both" in text.get_text()]
+    assert words.endswith("the same for both: does not\ndepend on the readout")
+    legend = line_figure(own).axes[-1].get_legend()
+    found = [text.get_text() for text in legend.get_texts()]
+    assert {"readout frozen", "readout re-fitted (unfrozen)"} <= set(found)
+    assert not any("dynamics" in text for text in found)
+
+
 def test_ends_are_marked_at_zero_and_one():
     axes = panel(line())
     upright = [line for line in axes.lines if len(set(line.get_xdata())) == 1]
