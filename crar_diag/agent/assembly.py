@@ -7,6 +7,7 @@ from crar_diag.agent.architecture import Architecture, architecture_for
 from crar_diag.agent.config import LOSSES, TrainConfig
 from crar_diag.agent.engine import Engine, ReferenceEngine
 from crar_diag.agent.fused.engine import FusedEngine, supports
+from crar_diag.agent.graphed import GraphedEngine
 from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.population import MemberRule, Population, UpdateRule
 from crar_diag.agent.replay import Replay
@@ -49,11 +50,21 @@ def member_rule(config: TrainConfig) -> MemberRule:
 def choose_engine(
     name: str, architecture: Architecture, replay: Replay, threads: int | None = None
 ) -> Engine:
-    """Return the engine of that name; `auto` is the fused one where it applies.
+    """Return the engine of that name.
+
+    `auto` is the fused one where it applies, on a CUDA device the graphed one, else the reference.
 
     Raises:
-        InputError: if the fused engine is asked for and does not apply.
+        InputError: if the engine that is asked for does not apply.
     """
+    on_cuda = replay.device.type == "cuda"
+    if name == "graphed" and not on_cuda:
+        raise InputError(
+            f"engine = 'graphed' trains on cuda, not on {replay.device.type}; use "
+            "engine = 'reference' or 'auto'"
+        )
+    if name == "graphed" or (name == "auto" and on_cuda):
+        return GraphedEngine()
     if name == "reference" or (name == "auto" and not supports(architecture, replay)):
         return ReferenceEngine()
     if not supports(architecture, replay):

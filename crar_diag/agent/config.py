@@ -177,7 +177,8 @@ class TrainConfig(FrozenModel):
 
     Defaults are the values that the published experiments share, or the neutral one (no decay, no
     evaluation, weight 1). What differs between the environments comes from `preset`. `engine`
-    chooses the implementation of an update; `auto` takes the fused one where it applies.
+    chooses the implementation of an update; `auto` takes the fused one where it applies, and on a
+    CUDA device the graphed one.
     `snapshots_every` keeps each agent's weights as they are at the start, after every so many
     epochs and at the end (0 = none); see `crar_diag.agent.snapshots`.
     """
@@ -192,7 +193,7 @@ class TrainConfig(FrozenModel):
     snapshots_every: CountOrZero = 0
     batch_size: Annotated[int, Field(ge=2, le=2**31)] = 32
     precision: Literal["float32", "float64"] = "float32"
-    engine: Literal["auto", "reference", "fused"] = "auto"
+    engine: Literal["auto", "reference", "fused", "graphed"] = "auto"
     discount_factor: Fraction = 0.9
     double_q: bool = False
     target_period: Count = 1000

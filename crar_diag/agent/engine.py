@@ -85,28 +85,18 @@ class Engine(ABC):
 
 
 @dataclass(frozen=True)
-class _Epoch:
+class Epoch:
     """What is constant during an epoch, on the population's device: `[M]`, `[M, 7]`, `[M, 5]`."""
 
     rates: Tensor
     weights: Tensor
     trainable: dict[str, Tensor]
 
-
-class ReferenceEngine(Engine):
-    """The update in PyTorch, for every architecture and device, by `lifting.over_members`.
-
-    Per-member gradients come from one backward pass through the sum of the members' losses: each
-    member's loss depends on its own parameters alone.
-    """
-
-    def _advance(
-        self, population: Population, replay: Replay, updates: int, epoch: int, sums: np.ndarray
-    ) -> None:
-        parameters = population.parameters
-        first = population.updates
-        trainable = population.trainable()
-        constants = _Epoch(
+    @classmethod
+    def of(cls, population: Population, epoch: int) -> "Epoch":
+        """Return those of an epoch."""
+        parameters, trainable = population.parameters, population.trainable()
+        return cls(
             rates=torch.from_numpy(population.rates(epoch)).to(parameters),
             weights=torch.from_numpy(population.weights(epoch)).to(parameters),
             trainable={
@@ -114,31 +104,98 @@ class ReferenceEngine(Engine):
                 for k, name in enumerate(COMPONENTS)
             },
         )
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What an update reads and writes beside the population, on its device, at fixed places.
+
+    Attributes:
+        epoch: constants.
+        rows: of the update's batches, int64 `[M, batch]`.
+        number: of the update, int64 scalar.
+        died: the update at which each member diverged, or -1, int64 `[M]`.
+        sums: of the losses, float64 `[M, 7]`.
+    """
+
+    epoch: Epoch
+    rows: Tensor
+    number: Tensor
+    died: Tensor
+    sums: Tensor
+
+    def take(self, other: "Memory") -> None:
+        """Take the values of another memory of the same shapes."""
+        mine, its = self.epoch.trainable, other.epoch.trainable
+        pairs = [(self.epoch.rates, other.epoch.rates), (self.epoch.weights, other.epoch.weights)]
+        pairs += [(mine[name], its[name]) for name in mine]
+        pairs += [(getattr(self, n), getattr(other, n)) for n in ("rows", "number", "died", "sums")]
+        for own, value in pairs:
+            own.copy_(value)
+
+
+class ReferenceEngine(Engine):
+    """The update in PyTorch, for every architecture and device, by `lifting.over_members`.
+
+    Per-member gradients come from one backward pass through the sum of the members' losses: each
+    member's loss depends on its own parameters alone. Nothing in an update waits for the device.
+    """
+
+    def _advance(
+        self, population: Population, replay: Replay, updates: int, epoch: int, sums: np.ndarray
+    ) -> None:
+        device, first = population.parameters.device, population.updates
         draws = np.stack([replay.draws(m, first, updates) for m in range(len(population))], axis=1)
         rows = torch.from_numpy(draws).to(replay.device)
-        totals = torch.from_numpy(sums).to(replay.device)
-        died = population.diverged_at.to(parameters.device)
-        sequential = population.rule.mode == "sequential"
-        update = self._sequential if sequential else self._from_one_point
+        memory = self._place(
+            population,
+            replay,
+            Memory(
+                epoch=Epoch.of(population, epoch),
+                rows=rows[0].clone(),
+                number=torch.tensor(first, device=device),
+                died=population.diverged_at.to(device, copy=True),
+                sums=torch.from_numpy(sums).to(device, copy=True),
+            ),
+        )
         # On CUDA, convolutions in full single precision and in an order that can be repeated.
         with torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False
         ):
-            for u in range(updates):
-                batch = replay.batches(rows[u])
-                copy_target = (first + u) % population.rule.target_period == 0
-                alive, losses = update(population, batch, copy_target, constants, died < 0)
-                totals += torch.where(alive.unsqueeze(1), losses, 0.0).double()
-                died = torch.where((died < 0) & ~alive, first + u, died)
-        population.diverged_at.copy_(died)
-        sums[:] = totals.cpu().numpy()
+            self._run(population, replay, rows, first, memory)
+        population.diverged_at.copy_(memory.died)
+        sums[:] = memory.sums.cpu().numpy()
+
+    def _place(self, population: Population, replay: Replay, memory: Memory) -> Memory:
+        """Return the memory that updates use, with these values in it."""
+        return memory
+
+    def _run(
+        self, population: Population, replay: Replay, rows: Tensor, first: int, memory: Memory
+    ) -> None:
+        """Apply an update for each of the rows `[updates, M, batch]`."""
+        for u in range(len(rows)):
+            memory.rows.copy_(rows[u])
+            self._update(population, replay, copies_target(population, first + u), memory)
+
+    def _update(
+        self, population: Population, replay: Replay, copy_target: bool, memory: Memory
+    ) -> None:
+        """Apply one update, in place of everything that it changes."""
+        sequential = population.rule.mode == "sequential"
+        update = self._sequential if sequential else self._from_one_point
+        batch, died = replay.batches(memory.rows), memory.died
+        alive, losses = update(population, batch, copy_target, memory.epoch, died < 0)
+        memory.sums.add_(torch.where(alive.unsqueeze(1), losses, 0.0).double())
+        died.copy_(torch.where((died < 0) & ~alive, memory.number, died))
+        memory.number.add_(1)
 
     def _sequential(
         self,
         population: Population,
         batch: Batch,
         copy_target: bool,
-        epoch: _Epoch,
+        epoch: Epoch,
         alive: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Apply one update; return who is alive after it `[M]` and the losses `[M, 7]`."""
@@ -163,7 +220,7 @@ class ReferenceEngine(Engine):
         population: Population,
         batch: Batch,
         copy_target: bool,
-        epoch: _Epoch,
+        epoch: Epoch,
         alive: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Do the same with all gradients taken at one point: `simultaneous` and `joint`."""
@@ -195,6 +252,11 @@ class ReferenceEngine(Engine):
             squares = population.running_squares(OPTIMIZER_OF[loss])
             alive = apply_step(agents, squares, each[k], step, population.rule, alive)
         return alive, values.detach()
+
+
+def copies_target(population: Population, update: int) -> bool:
+    """Return whether the target networks are copied in an update."""
+    return update % population.rule.target_period == 0
 
 
 def _where(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 
 from crar_diag.agent import snapshots
 from crar_diag.agent.config import TrainConfig
+from crar_diag.agent.device_memory import TRANSITION_BYTES
 from crar_diag.agent.engine import Engine
 from crar_diag.agent.population import Population
 from crar_diag.agent.replay import Replay
@@ -15,8 +16,6 @@ from crar_diag.agent.tasks import check, sample_of, task_of
 _PROCESS_BYTES = 450 * 10**6
 # The state itself, its copy and its file's bytes while it is saved.
 _COPIES_WHILE_SAVING = 3
-# A labyrinth's transition is two grids of 64 bytes, two indices, an action and two scalars.
-_TRANSITION_BYTES = 2 * 64 + 3 * 8 + 2 * 4
 
 _MEASURE_SECONDS = 0.5
 
@@ -47,7 +46,7 @@ def plan(config: TrainConfig, threads: int | None = None) -> dict[str, int | flo
     history_bytes = members * sum(t.nbytes for t in history.arrays().values())
     agents_bytes = sum(t.nbytes for t in population.state().values()) * members // len(population)
     state_bytes = agents_bytes + history_bytes
-    data_bytes = len(config.seeds) * config.data.transitions * _TRANSITION_BYTES
+    data_bytes = len(config.seeds) * config.data.transitions * TRANSITION_BYTES
     agent_bytes = population.parameters[0].nbytes
     files = len(config.agents()) + members * snapshots.count(config)
     return {

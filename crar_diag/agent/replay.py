@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -124,12 +124,13 @@ class Replay:
         self.batch_size = batch_size
         self.device = torch.device(device)
         self._drawn: dict[int, tuple[int, np.ndarray]] = {}
+        self._joined: _Joined | None = None
 
     def part(self, members: slice) -> "Replay":
         """Return the data of some members."""
         own = copy(self)
         own.members, own.seeds = self.members[members], self.seeds[members]
-        own._drawn = {}
+        own._drawn, own._joined = {}, None
         return own
 
     def draws(self, member: int, first: int, updates: int) -> np.ndarray:
@@ -148,6 +149,59 @@ class Replay:
         return draws
 
     def batches(self, rows: Tensor) -> dict[str, Tensor]:
-        """Return one batch a member, each entry `[M, batch, ...]`, for rows `[M, batch]`."""
-        each = [data.batch(r) for data, r in zip(self.members, rows, strict=True)]
-        return {name: torch.stack([batch[name] for batch in each]) for name in each[0]}
+        """Return one batch a member, each entry `[M, batch, ...]`, for rows `[M, batch]`.
+
+        All members' rows are taken at once where they have one observer: an accelerator would wait
+        for hundreds of members one after the other.
+        """
+        if any(data.observer != self.members[0].observer for data in self.members):
+            each = [data.batch(r) for data, r in zip(self.members, rows, strict=True)]
+            return {name: torch.stack([batch[name] for batch in each]) for name in each[0]}
+        if self._joined is None:
+            self._joined = _join(self.members)
+        flat = (rows + self._joined.starts[:, None]).flatten()
+        found = self._joined.all.batch(flat)
+        return {name: values.unflatten(0, rows.shape) for name, values in found.items()}
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """All different data of a population behind each other, and where each member's begin, `[M]`.
+
+    The data themselves become views of them.
+    """
+
+    all: Transitions
+    starts: Tensor
+
+
+def _join(members: list[Transitions]) -> _Joined:
+    """Put the members' data behind each other; their pictures, the most of them, are kept once."""
+    different = list({id(one): one for one in members}.values())
+    lengths = torch.tensor([0, *(len(one) for one in different)]).cumsum(0)
+    pictures = torch.tensor([0, *(len(one.tiles) for one in different)]).cumsum(0).tolist()
+    place = {id(one): k for k, one in enumerate(different)}
+    first = different[0]
+    tables = [one.table for one in different if one.table is not None]
+    table = torch.cat(tables) if len(tables) == len(different) else None
+    joined = Transitions(
+        tiles=torch.cat([one.tiles for one in different]),
+        first=torch.cat([one.first + n for one, n in zip(different, pictures[:-1], strict=True)]),
+        second=torch.cat([one.second + n for one, n in zip(different, pictures[:-1], strict=True)]),
+        actions=torch.cat([one.actions for one in different]),
+        rewards=torch.cat([one.rewards for one in different]),
+        terminals=torch.cat([one.terminals for one in different]),
+        observer=first.observer,
+        table=table,
+    )
+    views = [
+        replace(
+            one,
+            tiles=joined.tiles[a:b],
+            table=one.table if table is None else table[a:b],
+        )
+        for one, a, b in zip(different, pictures[:-1], pictures[1:], strict=True)
+    ]
+    starts = lengths[[place[id(one)] for one in members]]
+    members[:] = [views[place[id(one)]] for one in members]
+    return _Joined(joined, starts.to(first.tiles.device))

@@ -6,6 +6,7 @@ import torch
 
 from crar_diag.agent.architecture import architecture_for
 from crar_diag.agent.config import TrainConfig
+from crar_diag.agent.device_memory import check_fits
 from crar_diag.agent.history import History
 from crar_diag.agent.loading import Agent
 from crar_diag.agent.task import Task, check_numbers
@@ -67,4 +68,7 @@ def check(config: TrainConfig, device: torch.device | str = "cpu") -> None:
     """
     check_numbers(config)
     # The parts themselves know what they cannot do; two transitions are enough to ask them.
-    task_of(sample_of(config, 1, 2), torch.device(device)).engine(None)
+    task = task_of(sample_of(config, 1, 2), torch.device(device))
+    task.engine(None)
+    architecture = task.population.architecture
+    check_fits(config, architecture, config.member_count, torch.device(device))

@@ -17,8 +17,11 @@ import numpy as np
 import torch
 
 from crar_diag.agent import checkpoint
+from crar_diag.agent.architecture import architecture_for
 from crar_diag.agent.config import TrainConfig
+from crar_diag.agent.device_memory import check_fits
 from crar_diag.agent.loading import Agent
+from crar_diag.agent.task import Task
 from crar_diag.agent.tasks import task_of
 from crar_diag.agent.trainer import Trainer
 from crar_diag.agent.transfer_config import TransferConfig
@@ -142,7 +145,7 @@ def advance(order: Order, updates: int, state: State | None, place: Place) -> Ou
         if trainer is None or trainer.population.updates != updates:
             if updates and state is None:
                 return None
-            task = task_of(order.config, _device(order, place), slice(*order.members), order.bases)
+            task = _task(order, _device(order, place))
             trainer = Trainer(task, place.threads)
             if state is not None:
                 trainer.restore(
@@ -153,6 +156,16 @@ def advance(order: Order, updates: int, state: State | None, place: Place) -> Ou
         if not trainer.finished:
             _kept[key] = trainer
         return _outcome(trainer, snapshots, place)
+
+
+def _task(order: Order, device: torch.device) -> Task:
+    config, (first, last) = order.config, order.members
+    if order.bases is None:
+        architecture = architecture_for(config.environment, config.observation)
+    else:
+        architecture = next(iter(order.bases.values())).architecture
+    check_fits(config, architecture, last - first, device)
+    return task_of(config, device, slice(first, last), order.bases)
 
 
 def _train(trainer: Trainer, seconds: float, stop: Callable[[], bool]) -> None:

@@ -75,6 +75,34 @@ def test_each_member_draws_from_its_own_data_by_its_own_seed():
             assert torch.equal(value[m], alone[name][0])
 
 
+@pytest.mark.parametrize("limit", [0, 4096])
+def test_pictures_of_all_members_are_kept_once(monkeypatch, limit):
+    monkeypatch.setattr(replay_module, "TABLE_LIMIT", limit)
+    data = [data_of("labyrinth", 0), data_of("labyrinth", 1, 70)]
+    observer = Observer("labyrinth", "symbolic")
+    replay = Replay([data[0], data[1], data[0]], [observer] * 3, [0, 1, 2], batch_size=4)
+    before = list(replay.members)
+    rows = torch.tensor([[0, 59], [69, 3], [5, 5]])
+    batches = replay.batches(rows)
+    for m, own in enumerate(before):
+        for name, values in own.batch(rows[m]).items():
+            assert torch.equal(batches[name][m], values)
+            assert torch.equal(replay.members[m].batch(rows[m])[name], values)
+    assert replay.members[0] is replay.members[2]
+    whole = replay._joined.all.tiles.untyped_storage().data_ptr()
+    assert {one.tiles.untyped_storage().data_ptr() for one in replay.members} == {whole}
+    assert replay.part(slice(1, 3)).batches(rows[1:])["action"].equal(batches["action"][1:])
+
+
+def test_members_that_see_differently_are_shown_their_own_pictures():
+    data = [data_of("simple-maze", seed) for seed in range(2)]
+    replay = Replay(data, [MAZE, Observer("simple-maze", "symbolic", "inverse")], [0, 1])
+    batches = replay.batches(torch.tensor([[1, 2], [3, 4]]))
+    for m, rows in enumerate(([1, 2], [3, 4])):
+        own = replay.members[m].batch(torch.tensor(rows))
+        assert torch.equal(batches["observation"][m], own["observation"])
+
+
 def test_shared_data_are_stored_once():
     one, other, inverse = data_of("simple-maze", 0), data_of("simple-maze", 0), MAZE
     inverse = Observer("simple-maze", "symbolic", "inverse")
