@@ -3,10 +3,10 @@
 python benchmarks/gpu.py [--device cuda] [--environment NAME ...] [--members M ...] [--json FILE]
 
 For each environment and number of agents: the update launched kernel by kernel, and as a CUDA
-graph. Beside the rates: what an update takes by its floating-point operations alone, at the rate of one
-large product in single precision, and by the bytes of the members' state, at the rate of a copy;
-and the shares of the kernels' time. `--device cpu` shows that the script runs, not how fast a GPU
-is: a CPU has the fused engine, and `train.py` for it.
+graph. Beside the rates: what an update takes by its floating-point operations alone, at the rate of
+one large product in single precision, and by the bytes of the members' state, at the rate of a
+copy; and the shares of the kernels' time. `--device cpu` shows that the script runs, not how fast a
+GPU is: a CPU has the fused engine, and `train.py` for it.
 """
 
 import argparse
