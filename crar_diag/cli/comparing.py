@@ -31,6 +31,9 @@ WeightOption = Annotated[
         show_default="the steps' ratios in training",
     ),
 ]
+TransitionsOption = Annotated[
+    int, typer.Option("--transitions", min=2, help="Held-out ones, in the labyrinth.")
+]
 NameOption = Annotated[
     str | None,
     typer.Option("--name", help="Of the group in the report.", show_default="the files' names"),

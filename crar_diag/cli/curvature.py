@@ -69,9 +69,7 @@ def command(
         typer.Option("--domain", help="Visual domain.", show_default="each checkpoint's own"),
     ] = None,
     weight: comparing.WeightOption = None,
-    transitions: Annotated[
-        int, typer.Option("--transitions", min=2, help="Held-out ones, in the labyrinth.")
-    ] = 128,
+    transitions: comparing.TransitionsOption = 128,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Of random vectors and held-out transitions.")
     ] = 0,

@@ -89,9 +89,7 @@ def command(
     ] = None,
     domain: comparing.DomainOption = None,
     weight: comparing.WeightOption = None,
-    transitions: Annotated[
-        int, typer.Option("--transitions", min=2, help="Held-out ones, in the labyrinth.")
-    ] = 512,
+    transitions: comparing.TransitionsOption = 512,
     environments: Annotated[
         int, typer.Option("--environments", min=2, help="Of each point's score (reward).")
     ] = 8,

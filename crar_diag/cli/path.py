@@ -70,9 +70,7 @@ def command(
     ] = None,
     domain: comparing.DomainOption = None,
     weight: comparing.WeightOption = None,
-    transitions: Annotated[
-        int, typer.Option("--transitions", min=2, help="Held-out ones, in the labyrinth.")
-    ] = 512,
+    transitions: comparing.TransitionsOption = 512,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Of the curve's first step off the straight line.")
     ] = 0,
