@@ -15,7 +15,7 @@ class Pool(Protocol):
         """Return how many there are now.
 
         Raises:
-            PoolLostError: it cannot be known any more.
+            CrarDiagError: it cannot be known any more.
         """
 
     def submit(self, order: Order, updates: int, state: State | None, worker: str | None) -> Any:

@@ -40,21 +40,17 @@ class DaskPool:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._hushed = ExitStack()
-        self._hushed.enter_context(_quiet())
-        self._client = _connect(address)
-        # A shard's state goes with its order: an advice to send less says nothing to the user.
-        import dask
-
-        limit = {"distributed.admin.large-graph-warning-threshold": "1GiB"}
-        self._hushed.enter_context(dask.config.set(limit))
+        with ExitStack() as entered:
+            entered.enter_context(_quiet())
+            self._client = _connect(address)
+            self._left = entered.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave the cluster; what is being trained for us is given up."""
-        with self._hushed:
+        with self._left:
             self._client.close(timeout=ANSWER_SECONDS)
 
     def workers(self) -> int:
@@ -119,18 +115,20 @@ class DaskPool:
         """Return what came back; an error that was raised there is raised here."""
         from distributed import KilledWorker
 
-        try:
-            return self.asked(lambda: one.result())
-        except KilledWorker as error:
+        error = self.asked(one.exception)
+        if isinstance(error, KilledWorker):
             raise CrarDiagError(
                 f"a task brought down {error.allowed_failures + 1} workers of the scheduler at "
                 f"'{self._address}', one after the other: they may have too little memory for it"
             ) from error
-        except ModuleNotFoundError as error:
+        if isinstance(error, ModuleNotFoundError):
             raise InputError(
                 f"a worker of the scheduler at '{self._address}' lacks the module '{error.name}': "
                 "expected crar-diag on every worker"
             ) from error
+        if error is not None:
+            raise error
+        return self.asked(one.result)
 
     def recall(self) -> bool:
         """Return False: what a worker has begun ends in its own time."""
@@ -226,7 +224,15 @@ def _check(client: "Client", address: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask's own messages away: an error that is raised says the same in one sentence."""
+    """Keep Dask's own messages away: an error that is raised says the same in one sentence.
+
+    Its advice to send less, too: a shard's state goes with its order.
+    """
+    try:
+        import dask
+    except ImportError:
+        yield
+        return
     names = [
         "tornado",
         *(n for n in logging.root.manager.loggerDict if n.startswith("distributed")),
@@ -235,7 +241,8 @@ def _quiet() -> Iterator[None]:
     for logger in levels:
         logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GiB"}):
+            yield
     finally:
         for logger, level in levels.items():
             logger.setLevel(level)

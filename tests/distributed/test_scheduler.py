@@ -1,5 +1,6 @@
 """Runs on a real Dask cluster on this machine, workers and scheduler killed on the way."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -203,6 +204,7 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch, address):
     with pytest.raises(InputError, match=f"^no Dask scheduler answers at '{address}'") as caught:
         DaskPool(address)
     assert caught.value.arguments == ("scheduler",)
+    assert logging.getLogger("distributed").level < logging.CRITICAL
 
 
 def pool_without_a_cluster():
@@ -212,11 +214,15 @@ def pool_without_a_cluster():
 
 
 def test_a_task_that_brings_workers_down_is_told():
-    def result():
-        raise KilledWorker("task", "tcp://y:2", 3)
-
+    died = SimpleNamespace(exception=lambda: KilledWorker("task", "tcp://y:2", 3))
     with pytest.raises(CrarDiagError, match=r"^a task brought down 4 workers of the scheduler at"):
-        pool_without_a_cluster().result(SimpleNamespace(result=result))
+        pool_without_a_cluster().result(died)
+
+
+def test_a_file_that_a_worker_cannot_read_is_not_taken_for_a_lost_scheduler():
+    failed = SimpleNamespace(exception=lambda: FileNotFoundError("no such data"))
+    with pytest.raises(FileNotFoundError, match=r"^no such data$"):
+        pool_without_a_cluster().result(failed)
 
 
 def test_a_cluster_cannot_be_recalled():
