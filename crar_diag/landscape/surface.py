@@ -85,7 +85,7 @@ def frozen_surface(
         found = evaluate(problem, points, held, at_once)
         return _arrays(found.losses, "loss") | _arrays(found.errors, "error")
 
-    return _by_pieces(grid, piece, at_once, workers, spread, progress, before, save)
+    return _by_pieces(grid, piece, problem.looped, at_once, workers, spread, progress, before, save)
 
 
 def unfrozen_surface(
@@ -146,12 +146,13 @@ def unfrozen_surface(
             "iterations": found.iterations.cpu().numpy(),
         }
 
-    return _by_pieces(grid, piece, at_once, workers, spread, progress, before, save)
+    return _by_pieces(grid, piece, problem.looped, at_once, workers, spread, progress, before, save)
 
 
 def _by_pieces(
     grid: Grid,
     piece: Callable[[Points], Arrays],
+    looped: bool,
     at_once: int,
     workers: int,
     spread: Spread | None,
@@ -160,6 +161,8 @@ def _by_pieces(
     save: Saving,
 ) -> Surface:
     check_counts(at_once=at_once, workers=workers)
+    if looped:  # each point is computed by itself, so that workers may share them all
+        at_once = 1
     values = {name: array.copy() for name, array in (before or {}).items()}
     done = int(values.pop("done")) if values else 0
     total = len(grid)
