@@ -99,7 +99,9 @@ def writer_seconds(config: TransferConfig, size: int, outcome: Outcome, outcomes
             return pool.left <= 0
 
         with suppress(RunInterruptedError):
-            train_in_shards(config, Path(folder) / "run", pool, size=size, watch=Watch(stop=stop))
+            train_in_shards(
+                config, Path(folder) / "run", pool, shard_size=size, watch=Watch(stop=stop)
+            )
         return (began[-1] - began[0]) / (len(began) - 1)
 
 

@@ -37,6 +37,10 @@ class StorageError(CrarDiagError):
     exit_code = 1
 
 
+class PoolLostError(CrarDiagError):
+    """Workers that computed for this process cannot be reached any more."""
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Return a hint for a misspelt `name`.
 

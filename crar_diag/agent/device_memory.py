@@ -64,6 +64,8 @@ def check_fits(
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
+        # What PyTorch keeps of a population before counts as used there.
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         check_room(config, architecture, members, free, str(device))
 
 

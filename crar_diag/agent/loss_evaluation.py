@@ -27,6 +27,9 @@ from crar_diag.envs.observer import Observer
 from crar_diag.envs.tiles import WALL
 from crar_diag.errors import InputError
 
+# Transitions whose losses are computed together; bounds the memory.
+_ROWS_AT_ONCE = 1024
+
 # Members whose exact losses are computed together: 31 pictures and 961 pairs each.
 _MEMBERS_AT_ONCE = 64
 
@@ -217,8 +220,19 @@ def losses_of_rows(
         settings: the losses' constants; the Q target is the agent's own.
         q_target: what Q is to be, `[T]`, instead of the agent's own target.
     """
-    forward = Forward(architecture.bare(), parameters, encoded, settings, q_target=q_target)
-    return {name: LOSS_TERMS[name](forward) for name in LOSSES}
+    rows = encoded if q_target is None else {**encoded, "q_target": q_target}
+    split = {name: value.split(_ROWS_AT_ONCE) for name, value in rows.items()}
+    parts = [dict(zip(split, part, strict=True)) for part in zip(*split.values(), strict=True)]
+    bare = architecture.bare()
+    forwards = [
+        Forward(bare, parameters, part, settings, q_target=part.pop("q_target", None))
+        for part in parts
+    ]
+    each = [{n: LOSS_TERMS[n](forward) for n in LOSSES} for forward in forwards]
+    found = {name: torch.cat([part[name] for part in each]) for name in LOSSES}
+    # Paired beyond the pieces.
+    whole = Forward(bare, parameters, encoded, settings)
+    return found | {"random_pairs": LOSS_TERMS["random_pairs"](whole)}
 
 
 def maze_of(data: TransitionData) -> np.ndarray:

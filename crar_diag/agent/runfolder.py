@@ -73,8 +73,7 @@ class Run:
 
         By seed in a run of base models, by name in one of transfers.
         """
-        paths = {agent: self.path / _file(stem) for agent, stem in self.config.agents().items()}
-        return {agent: path for agent, path in paths.items() if path.is_file()}
+        return {agent: path for agent, path in self.checkpoint_paths().items() if path.is_file()}
 
     @property
     def finished(self) -> bool:
@@ -89,7 +88,14 @@ class Run:
     @property
     def in_shards(self) -> bool:
         """Whether the run is one in shards that is not finished."""
-        return self.shards_path.is_dir() and not (self.shards_path / _OVER).exists()
+        if not self.shards_path.is_dir() or (self.shards_path / _OVER).exists():
+            return False
+        # Killed when all but the empty folder was dropped, it is over too.
+        return bool(self.shard_states()) or len(self.checkpoints) < len(self.config.agents())
+
+    def shard_states(self) -> list[Path]:
+        """Return the states of a run in shards, in the order of their members."""
+        return sorted(self.shards_path.glob("members-*.safetensors"))
 
     @property
     def shards_path(self) -> Path:
@@ -109,7 +115,7 @@ class Run:
     def _updates_of_shards(self) -> int:
         """Return the fewest updates of any member, 0 where a shard has none behind it."""
         members, fewest = 0, self.config.updates
-        for path in self.shards_path.glob("*.safetensors"):
+        for path in self.shard_states():
             saved = self.read_state(path)
             if saved is not None:
                 members += int(saved[1]["members"])
@@ -118,7 +124,11 @@ class Run:
 
     def checkpoint_path(self, agent: Any) -> Path:
         """Return where the checkpoint of an agent stands, by its seed or name."""
-        return self.path / _file(self.config.agents()[agent])
+        return self.checkpoint_paths()[agent]
+
+    def checkpoint_paths(self) -> dict[Any, Path]:
+        """Return where the checkpoint of each agent stands, or will."""
+        return {agent: self.path / _file(stem) for agent, stem in self.config.agents().items()}
 
     def read_resume(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """Return what `RunFolder.write_resume` wrote last, or None where nothing is there.
@@ -195,7 +205,7 @@ class RunFolder(Run):
             if not _holds_run(path):
                 write_atomically(path / CONFIG_NAME, to_toml(chosen).encode())
             folder = cls(path, chosen)
-            if (folder.shards_path / _OVER).exists():
+            if folder.shards_path.is_dir() and not folder.in_shards:
                 folder.drop_shards()
             yield folder
 
@@ -260,7 +270,7 @@ class RunFolder(Run):
         try:
             self.shards_path.mkdir(exist_ok=True)
             remove_leftovers(self.shards_path)
-            return sorted(self.shards_path.iterdir())
+            return self.shard_states()
         except OSError as error:
             where = f"folder '{self.shards_path}'"
             raise StorageError(f"{where} cannot be made: {reason(error)}") from None

@@ -213,7 +213,7 @@ def train(
             raise InputError(
                 f"run folder '{folder.path}' holds a run that was begun in shards: resume it in "
                 "shards",
-                arguments=["shard_size"],
+                arguments=["shard_size", "scheduler"],
             )
         check(folder.config, device)
         run = _Run(folder, torch.device(device), threads, watch or Watch())

@@ -50,6 +50,20 @@ SchedulerOption = Annotated[
 ]
 
 
+def check_device_name(name: str) -> None:
+    """Refuse what is no device's name, whether or not the device is here.
+
+    Raises:
+        InputError: it is neither auto nor cpu, cuda or cuda:N.
+    """
+    kind, colon, number = name.partition(":")
+    numbered = kind == "cuda" and number.isdecimal()
+    if kind not in ("auto", "cpu", "cuda") or (colon and not numbered):
+        raise InputError(
+            f"--device: unknown device '{name}'{did_you_mean(name, ('auto', 'cpu', 'cuda'))}"
+        )
+
+
 def choose_device(name: str, threads: int | None) -> "torch.device":
     """Return the device that an option names, and set PyTorch's number of threads.
 
@@ -61,13 +75,10 @@ def choose_device(name: str, threads: int | None) -> "torch.device":
     if threads is not None:
         torch.set_num_threads(threads)
     available = torch.cuda.is_available()
+    check_device_name(name)
     if name == "auto":
         return torch.device("cuda" if available else "cpu")
-    kind, colon, number = name.partition(":")
-    if kind not in ("cpu", "cuda") or (colon and (kind == "cpu" or not number.isdecimal())):
-        raise InputError(
-            f"--device: unknown device '{name}'{did_you_mean(name, ('auto', 'cpu', 'cuda'))}"
-        )
+    kind, _, number = name.partition(":")
     if kind == "cuda" and not available:
         raise InputError(f"--device {name}: PyTorch sees no CUDA device here; use --device cpu")
     if number and int(number) >= torch.cuda.device_count():
@@ -75,18 +86,21 @@ def choose_device(name: str, threads: int | None) -> "torch.device":
     return torch.device(name)
 
 
-def check_scheduler(scheduler: str | None, threads: int | None) -> None:
+def check_scheduler(scheduler: str | None, threads: int | None, device: str) -> None:
     """Refuse what does not go with a scheduler.
 
     Raises:
-        InputError: a number of threads, of which workers have their own.
+        InputError: a number of threads, of which workers have their own, or an unknown device.
     """
-    if scheduler is not None and threads is not None:
+    if scheduler is None:
+        return
+    if threads is not None:
         raise InputError("--threads: with --scheduler each worker has its own number of threads")
+    check_device_name(device)
 
 
 @contextmanager
-def cluster(scheduler: str) -> "Iterator[DaskPool]":
+def dask_workers(scheduler: str) -> "Iterator[DaskPool]":
     """Yield the workers of a scheduler; say so if there are none yet.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from crar_diag.cli import common
-from crar_diag.errors import CrarDiagError, InputError, show
+from crar_diag.errors import CrarDiagError, InputError, PoolLostError, show
 
 LONGEST_NAME: Final = 150
 """Letters of a group's name: names of files are made of it, of which none takes more than 255."""
@@ -74,7 +74,7 @@ class StoppedError(CrarDiagError):
 
 @contextmanager
 def stopping(output: Path | None, partial: Path | None) -> Iterator[None]:
-    """Say, where the user interrupts the block, what becomes of what it had computed.
+    """Say, where the user or lost workers end the block, what becomes of what it had computed.
 
     Args:
         output: the report, if one is written.
@@ -82,16 +82,19 @@ def stopping(output: Path | None, partial: Path | None) -> Iterator[None]:
 
     Raises:
         StoppedError: in place of KeyboardInterrupt.
+        PoolLostError: the workers that computed it are lost.
     """
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, PoolLostError) as ended:
         if output is None or partial is None:
             kept = "nothing is kept: with -o the same call would go on"
         elif any(partial.parent.glob(f"{glob.escape(partial.name)}.*.partial")):
             kept = f"what was computed is kept beside '{output}': the same call goes on from there"
         else:
             kept = "too early for anything to be kept: the same call begins anew"
+        if isinstance(ended, PoolLostError):
+            raise PoolLostError(f"{ended}: {kept}") from ended
         raise StoppedError(f"interrupted, {kept}") from None
 
 

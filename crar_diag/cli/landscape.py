@@ -1,5 +1,6 @@
 """`crar-diag landscape`: lines and planes between agents, with frozen and unfrozen dynamics."""
 
+import functools
 import threading
 from contextlib import nullcontext
 from dataclasses import replace
@@ -129,10 +130,12 @@ def command(
         raise InputError(f"--device {device}: the engine {LIBRARY} computes on the CPU")
     if engine == LIBRARY and scheduler is not None:
         raise InputError(f"--scheduler: the engine {LIBRARY} computes on this machine")
-    common.check_scheduler(scheduler, threads)
+    common.check_scheduler(scheduler, threads, device)
+    if scheduler is not None and device not in ("auto", "cpu"):
+        raise InputError(f"--device {device}: with --scheduler landscapes are computed on CPUs")
     refit = landscape_views.refit_settings(refit_iterations, refit_tolerance)
     comparing.check_places(output, name, figure)
-    where = common.choose_device(device if engine == OWN else "cpu", threads)
+    where = common.choose_device(device if engine == OWN and scheduler is None else "cpu", threads)
     between = landscape_views.between_agents(
         (a, b, third), dynamics_from, domain, weight, transitions, seed, where
     )
@@ -145,11 +148,13 @@ def command(
         with (
             common.ProgressLine() as line,
             common.stoppable() as stop,
-            nullcontext() if scheduler is None else common.cluster(scheduler) as workers,
+            nullcontext() if scheduler is None else common.dask_workers(scheduler) as workers,
         ):
             drawing = _drawing(line, stop, between, about, refit, partial)
             if workers is not None:
-                drawing = replace(drawing, spread=workers.map)
+                drawing = replace(
+                    drawing, spread=functools.partial(workers.map, look=drawing.interrupt)
+                )
             if engine == LIBRARY:
                 found = _by_library(views, between, kinds, about, drawing)
             else:

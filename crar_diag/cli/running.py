@@ -93,8 +93,10 @@ def run(
     from crar_diag.agent.training import Watch, train
     from crar_diag.cli.tensorboard import board
 
-    common.check_scheduler(scheduler, threads)
+    common.check_scheduler(scheduler, threads, device)
     where = common.choose_device("cpu" if scheduler else device, threads)
+    if resume and _is_finished(out):  # no worker is needed to say so
+        scheduler = shard_size = None
     with (
         common.ProgressLine() as line,
         common.stoppable() as stop,
@@ -112,12 +114,18 @@ def run(
         from crar_diag.distributed.pools import LocalPool
         from crar_diag.distributed.writer import train_in_shards
 
-        shards: dict[str, Any] = {"resume": resume, "size": shard_size, "watch": watch}
+        shards: dict[str, Any] = {"resume": resume, "shard_size": shard_size, "watch": watch}
         if scheduler is None:
             with LocalPool(threads) as pool:
                 return train_in_shards(config, out, pool, device=str(where), **shards)
-        with common.cluster(scheduler) as workers:
+        with common.dask_workers(scheduler) as workers:
             return train_in_shards(config, out, workers, device=device, **shards)
+
+
+def _is_finished(out: Path) -> bool:
+    from crar_diag.agent.runfolder import CONFIG_NAME, read_run
+
+    return (out / CONFIG_NAME).is_file() and read_run(out, complete=False).finished
 
 
 def check_kind(out: Path, transfers: bool) -> None:
@@ -150,6 +158,7 @@ def print_plan(
     from crar_diag.agent.forecast import plan
     from crar_diag.agent.runfolder import choose_config
 
+    common.check_scheduler(scheduler, threads, "cpu")
     config = choose_config(out, config, resume)
     found: dict[str, Any] = {"out": str(out), **plan(config, threads)}
     if scheduler is not None or shard_size is not None:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol, Self
 
-from crar_diag.distributed.shards import Order, Outcome, Place, State, advance
+from crar_diag.distributed.shards import Order, Outcome, Place, State, advance, forget
 
 
 class Pool(Protocol):
@@ -15,7 +15,7 @@ class Pool(Protocol):
         """Return how many there are now.
 
         Raises:
-            CrarDiagError: it cannot be known any more.
+            PoolLostError: it cannot be known any more.
         """
 
     def submit(self, order: Order, updates: int, state: State | None, worker: str | None) -> Any:
@@ -58,6 +58,7 @@ class LocalPool:
         """Bring the shard that is training to its end."""
         self._stop.set()
         self._thread.shutdown(cancel_futures=True)
+        forget()
 
     def workers(self) -> int:
         """Return 1."""

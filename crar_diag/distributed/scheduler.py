@@ -4,15 +4,23 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from itertools import islice
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from crar_diag.agent.lifting import one_thread
+from crar_diag.agent.storage import reason
 from crar_diag.agent.versions import library_versions
-from crar_diag.distributed.shards import Order, Outcome, Place, State, advance, check_versions
-from crar_diag.errors import CrarDiagError, InputError
+from crar_diag.distributed.shards import (
+    Order,
+    Outcome,
+    Place,
+    State,
+    advance,
+    check_versions,
+    turn,
+)
+from crar_diag.errors import CrarDiagError, InputError, PoolLostError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -22,6 +30,7 @@ ANSWER_SECONDS = 10.0
 
 # Calls of `map` for each worker: the next is there when one is done.
 _ON_THEIR_WAY = 4
+_LOOK_SECONDS = 0.25
 
 
 class DaskPool:
@@ -50,7 +59,7 @@ class DaskPool:
 
     def __exit__(self, *_: object) -> None:
         """Leave the cluster; what is being trained for us is given up."""
-        with self._left:
+        with self._left, suppress(TimeoutError):
             self._client.close(timeout=ANSWER_SECONDS)
 
     def workers(self) -> int:
@@ -78,28 +87,34 @@ class DaskPool:
             )
         )
 
-    def map(self, function: Callable[[int], Any], numbers: Iterable[int]) -> Iterator[Any]:
+    def map(
+        self,
+        function: Callable[[int], Any],
+        numbers: Iterable[int],
+        look: Callable[[], None] = lambda: None,
+    ) -> Iterator[Any]:
         """Call a function for every number on the workers; yield what it finds, in their order.
 
         Args:
             function: and all that it refers to is sent to each worker once.
             numbers: of which a few for each worker are on their way at a time.
+            look: called often while it waits; what it raises ends the calls.
         """
         from distributed.protocol import pickle
 
         # A result of a task, which Dask would find again if the worker that has it dies.
         held = self.call(bytes, pickle.dumps(function))
         key, versions = uuid4().hex, library_versions()
-        waiting, sent = iter(numbers), deque["Future"]()
-        while True:
-            room = _ON_THEIR_WAY * max(1, self.workers()) - len(sent)
-            more = list(islice(waiting, max(0, room)))
-            sent.extend(self.call(_call, held, key, versions, number) for number in more)
-            if not sent:
-                return
-            while not self.done(sent, 1.0) or not sent[0].done():
-                pass
-            yield self.result(sent.popleft())
+        waiting, sent = deque(numbers), deque["Future"]()
+        while waiting or sent:
+            if waiting:
+                busy = sum(not one.done() for one in sent)
+                room = _ON_THEIR_WAY * max(1, self.workers()) - busy
+                for _ in range(min(room, len(waiting))):
+                    sent.append(self.call(_call, held, key, versions, waiting.popleft()))
+            look()
+            if self.done([sent[0]], _LOOK_SECONDS):
+                yield self.result(sent.popleft())
 
     def done(self, sent: "Collection[Future]", seconds: float) -> "Collection[Future]":
         """Return what has come back."""
@@ -138,7 +153,7 @@ class DaskPool:
         """Ask the scheduler.
 
         Raises:
-            CrarDiagError: it is lost.
+            PoolLostError: it is lost.
         """
         from distributed.comm import CommClosedError
 
@@ -153,11 +168,8 @@ class DaskPool:
                 raise
         raise self._lost()
 
-    def _lost(self) -> CrarDiagError:
-        return CrarDiagError(
-            f"lost the scheduler at '{self._address}'; what came back is saved: resume to go on",
-            arguments=["resume"],
-        )
+    def _lost(self) -> PoolLostError:
+        return PoolLostError(f"lost the scheduler at '{self._address}'")
 
 
 def _advance(order: Order, updates: int, state: State | None) -> Outcome | None:
@@ -183,7 +195,7 @@ def _call(pickled: bytes, key: str, versions: Mapping[str, str], number: int) ->
         function = pickle.loads(pickled)
         _function.clear()
         _function[key] = function
-    with one_thread():
+    with turn(), one_thread():
         return function(number)
 
 
@@ -199,7 +211,7 @@ def _connect(address: str) -> "Client":
             client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False, name="crar-diag")
         except (OSError, TimeoutError, ValueError, TypeError) as error:
             raise InputError(
-                f"no Dask scheduler answers at '{address}': {' '.join(str(error).split())[:200]}",
+                f"no Dask scheduler answers at '{address}': {reason(error)[:200]}",
                 arguments=["scheduler"],
             ) from None
     _check(client, address)
@@ -212,7 +224,14 @@ def _check(client: "Client", address: str) -> None:
     Raises:
         InputError: it is one.
     """
-    found: Any = client.get_versions()
+    try:
+        found: Any = client.get_versions()
+    except Exception as error:  # whatever Dask raises, its scheduler does not answer as one
+        client.close(timeout=0)
+        raise InputError(
+            f"the scheduler at '{address}' does not say its versions: {reason(error)}",
+            arguments=["scheduler"],
+        ) from None
     here, there = (found[who]["packages"]["distributed"] for who in ("client", "scheduler"))
     if here != there:
         client.close()
@@ -230,6 +249,7 @@ def _quiet() -> Iterator[None]:
     """
     try:
         import dask
+        import distributed  # noqa: F401 (else its configuration and its loggers are not there yet)
     except ImportError:
         yield
         return

@@ -8,7 +8,8 @@ bits.) What is sent has all that a shard needs: no two machines have to share a 
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -104,7 +105,9 @@ def cut(config: TrainConfig, size: int) -> list[tuple[int, int]]:
         InputError: a size below 1.
     """
     if size < 1:
-        raise InputError(f"a shard must have at least 1 agent, found {size}", arguments=["size"])
+        raise InputError(
+            f"a shard must have at least 1 agent, found {size}", arguments=["shard_size"]
+        )
     if isinstance(config, TransferConfig):
         transfers = [len(list(own)) for _, own in groupby(t.name for t in config.transfers())]
     else:
@@ -158,6 +161,19 @@ def advance(order: Order, updates: int, state: State | None, place: Place) -> Ou
         return _outcome(trainer, snapshots, place)
 
 
+def forget() -> None:
+    """Drop what is kept of shards whose next order will not come."""
+    with _turn:
+        _kept.clear()
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """Let nothing else that sets a process's threads run in it at the same time."""
+    with _turn:
+        yield
+
+
 def _task(order: Order, device: torch.device) -> Task:
     config, (first, last) = order.config, order.members
     if order.bases is None:
@@ -201,7 +217,12 @@ def _device(order: Order, place: Place) -> torch.device:
         raise InputError(
             f"{_who(place.name)} sees no device '{order.device}': expected 'cpu' or 'auto'"
         )
-    return torch.device(order.device)
+    device = torch.device(order.device)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"{_who(place.name)} has {torch.cuda.device_count()} CUDA devices, no '{order.device}'"
+        )
+    return device
 
 
 def check_versions(expected: Mapping[str, str], worker: str | None) -> None:
@@ -211,9 +232,10 @@ def check_versions(expected: Mapping[str, str], worker: str | None) -> None:
         InputError: a library's version here is not the expected one.
     """
     for name, found in library_versions().items():
-        if found != expected[name]:
+        wanted = expected.get(name)
+        if found != wanted:
             raise InputError(
-                f"{_who(worker)} has {name} {found}, expected {expected[name]} as here: only equal "
+                f"{_who(worker)} has {name} {found}, expected {wanted} as here: only equal "
                 "versions give equal numbers"
             )
 

@@ -30,7 +30,7 @@ from crar_diag.agent.versions import library_versions
 from crar_diag.distributed.pools import Pool
 from crar_diag.distributed.shards import Order, Outcome, State, cut
 from crar_diag.envs.names import LABYRINTH
-from crar_diag.errors import InputError
+from crar_diag.errors import CrarDiagError, InputError, PoolLostError
 
 INTERVAL = 60.0
 """Seconds after which a shard's state comes back: what a worker that is killed can cost."""
@@ -70,7 +70,7 @@ def train_in_shards(
     pool: Pool,
     *,
     resume: bool = False,
-    size: int | None = None,
+    shard_size: int | None = None,
     interval: float = INTERVAL,
     device: str = "cpu",
     watch: Watch | None = None,
@@ -82,7 +82,8 @@ def train_in_shards(
         out: the run folder.
         pool: where the shards train.
         resume: go on with the run in the folder.
-        size: agents in a shard; that of the states in the folder, or `default_size`, by default.
+        shard_size: agents in a shard; that of the states in the folder, or `default_size`, by
+            default.
         interval: seconds after which a shard's state comes back.
         device: where each worker trains: auto, cpu or cuda.
         watch: progress, records (all at the end) and stopping; `save_every` is not used.
@@ -96,23 +97,37 @@ def train_in_shards(
         StorageError: the file system refused; the last saved states are whole.
         RunInterruptedError: `watch.stop` said so; at most `interval` seconds of each shard are
             lost.
-        CrarDiagError: the pool is lost, or a shard failed again and again; what came back is saved.
+        PoolLostError: the workers cannot be reached any more; what came back is saved.
+        CrarDiagError: a shard failed again and again; what came back is saved.
     """
     if config is not None:
-        check(config)
+        check(_anywhere(config))
     with RunFolder.open(out, config, resume) as folder:
         if folder.finished:
             return finished(folder)
-        check(folder.config)
+        check(_anywhere(folder.config))
         if folder.read_resume() is not None:
             raise InputError(
                 f"run folder '{folder.path}' holds a run that was begun as a whole: resume it "
                 "without shards"
             )
-        writer = _Writer(folder, size, pool, interval, device, watch or Watch())
+        writer = _Writer(folder, shard_size, pool, interval, device, watch or Watch())
         writer.restore()
-        writer.go_on()
+        try:
+            writer.go_on()
+        except PoolLostError as error:
+            raise PoolLostError(
+                f"{error}; what came back is saved in '{folder.path}': resume it to go on",
+                arguments=["resume"],
+            ) from error
         return writer.finish()
+
+
+def _anywhere(config: TrainConfig) -> TrainConfig:
+    """Return a configuration as it can be checked on a machine without the workers' devices."""
+    if config.engine != "graphed":
+        return config
+    return config.model_copy(update={"engine": "auto"})
 
 
 class _Writer:
@@ -130,6 +145,7 @@ class _Writer:
         self.folder, self.pool, self.watch, config = folder, pool, watch, folder.config
         self.interval, self.device = interval, device
         self.run, self.versions = uuid4().hex, library_versions()
+        self.checkpoint_paths = folder.checkpoint_paths()
         self.history, self.size = empty_history(config), _size(folder, size)
         self.shards = [
             _Shard(members, folder.shards_path / _file(members), bases, members[1] - members[0])
@@ -164,15 +180,25 @@ class _Writer:
         while waiting or sent:
             for _ in range(min(len(waiting), self.pool.workers() - len(sent))):
                 self._send(sent, waiting.popleft(), with_state=True)
-            for one in self.pool.done(sent, _LOOK_SECONDS) if sent else ():
+            back = self.pool.done(sent, _LOOK_SECONDS) if sent else ()
+            failed: CrarDiagError | None = None
+            for one in back:
                 shard = sent.pop(one)
-                outcome = self.pool.result(one)
+                try:
+                    outcome = self.pool.result(one)
+                except PoolLostError:
+                    raise
+                except CrarDiagError as error:  # what came back beside it is taken first
+                    failed = error
+                    continue
                 if outcome is None:  # the worker that had it is gone
                     self._send(sent, shard, with_state=True)
                     continue
                 self._take(shard, outcome)
                 if shard.updates < total:
                     self._send(sent, shard, worker=outcome.worker)
+            if failed is not None:
+                raise failed
             if not sent:
                 time.sleep(_LOOK_SECONDS)
             self._write_now_and_then()
@@ -228,7 +254,7 @@ class _Writer:
         for name, data in outcome.snapshots.items():
             snapshots.write(self.folder, name, data)
         for agent, data in outcome.checkpoints.items():
-            write_atomically(self.folder.checkpoint_path(agent), data)
+            write_atomically(self.checkpoint_paths[agent], data)
         arrays, counters = outcome.state
         shard.updates, shard.alive = outcome.updates, outcome.alive
         more = {
@@ -298,8 +324,10 @@ def _size(folder: RunFolder, size: int | None) -> int:
     if not there:
         return default_size(folder.config) if size is None else size
     saved = folder.read_state(there[0])
-    found = int(saved[1]["size"]) if saved is not None and "size" in saved[1] else 0
-    if found and size in (None, found):
+    if saved is None or "size" not in saved[1]:
+        raise InputError(f"resume state '{there[0]}' is not one of a shard")
+    found = int(saved[1]["size"])
+    if size in (None, found):
         return found
     raise InputError(
         f"run folder '{folder.path}' holds shards of {found} agents, not of {size}: resume it with "

@@ -32,7 +32,8 @@ PLANE_REFIT = RefitSettings(tolerance=0.02)
 _LINE_AT_ONCE = 1
 # Points that are re-fitted together: small pieces share the work better and are saved more often.
 _REFITTED_AT_ONCE = 16
-# Points of a plane that are evaluated together.
+# Points of a plane that are evaluated together where their values do not depend on that
+# (`Problem.many`); else as many as are re-fitted, so that the two compare to the last bit.
 _EVALUATED_AT_ONCE = 128
 # A point plays for seconds: on a CPU, more at once win little time and are saved less often.
 _PLAYED_AT_ONCE = 2
@@ -84,7 +85,8 @@ def draw(view: View, dynamics: Collection[str], drawing: Drawing) -> dict[str, S
         drawing: how.
     """
     is_line = view.mode == "line"
-    at_once = _LINE_AT_ONCE if is_line else _EVALUATED_AT_ONCE
+    together = _REFITTED_AT_ONCE if view.problem.many is None else _EVALUATED_AT_ONCE
+    at_once = _LINE_AT_ONCE if is_line else together
     settings = replace(LINE_REFIT if is_line else PLANE_REFIT, **drawing.refit)
     found: dict[str, Surface] = {}
     for kind in ("frozen", "unfrozen"):

@@ -61,6 +61,7 @@ class PointNetworks:
                 x = _room(products.shape, x.dtype)
             else:
                 weight, inputs = self._weight(component, position), x
+                shared = shared and len(weight) == 1
                 shape = (max(len(weight), len(x)), weight.shape[1], x.shape[2])
                 x = _room(shape, x.dtype)
                 products = np.matmul(weight, inputs, out=x[:, :-1])

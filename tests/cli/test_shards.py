@@ -10,6 +10,7 @@ from crar_diag.agent.training import RunInterruptedError, Watch, train
 from crar_diag.cli import common, reproduce
 from crar_diag.distributed import scheduler
 from crar_diag.distributed.pools import LocalPool
+from crar_diag.errors import PoolLostError
 from tests.cli.landscapes import A, B
 from tests.cli.test_train import RUN, SMALL
 from tests.runs import BASES, assert_same_run, content, maze_config
@@ -27,10 +28,10 @@ def own_cluster(monkeypatch):
     def cluster(address):
         asked.append(address)
         with LocalPool(1) as pool:
-            pool.map = map
+            pool.map = lambda function, numbers, look: map(function, numbers)
             yield pool
 
-    monkeypatch.setattr(common, "cluster", cluster)
+    monkeypatch.setattr(common, "dask_workers", cluster)
     return asked
 
 
@@ -59,7 +60,7 @@ def test_an_interrupted_run_in_shards_says_how_to_go_on(cli, tmp_path, maze_run)
     assert answer.code == 2
     assert answer.sentence == (
         f"run folder '{folder}' holds a run that was begun in shards: resume it in shards "
-        "(--shard-size)"
+        "(--shard-size, --scheduler)"
     )
     assert cli("train", "--resume", "--shard-size", 2, "--out", folder).code == 0
     assert content(folder) == content(maze_run)
@@ -108,6 +109,45 @@ def test_threads_are_the_workers_own(cli, tmp_path, command):
     )
 
 
+def test_a_finished_run_needs_no_worker(cli, maze_run):
+    answer = cli("train", "--resume", "--out", maze_run, "--scheduler", NOWHERE)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines()[-1].startswith("2 agents in")
+
+
+@pytest.mark.parametrize(
+    ("device", "sentence"),
+    [
+        ("cuda", "--device cuda: with --scheduler landscapes are computed on CPUs"),
+        ("gpu", "--device: unknown device 'gpu' (did you mean 'cpu'?)"),
+    ],
+)
+def test_devices_of_workers_that_will_not_do(cli, device, sentence):
+    answer = cli("landscape", A, B, "--scheduler", NOWHERE, "--device", device)
+    assert (answer.code, answer.sentence) == (2, sentence)
+
+
+def test_a_lost_scheduler_says_what_is_kept(cli, tmp_path, monkeypatch):
+    def lost(function, numbers, look):
+        yield function(0)
+        raise PoolLostError("lost the scheduler at 'x'")
+
+    @contextmanager
+    def workers(address):
+        yield SimpleNamespace(map=lost)
+
+    monkeypatch.setattr(common, "dask_workers", workers)
+    report = tmp_path / "report.h5"
+    given = ["landscape", A, B, "--points", 7, "--mode", "line", "--scheduler", NOWHERE]
+    answer = cli(*given, "-o", report)
+    assert answer.code == 1
+    assert answer.sentence == (
+        f"lost the scheduler at 'x': what was computed is kept beside '{report}': the same call "
+        "goes on from there"
+    )
+    assert cli(*given).sentence.endswith("nothing is kept: with -o the same call would go on")
+
+
 def test_the_library_computes_here(cli):
     answer = cli("landscape", A, B, "--engine", "loss-landscapes", "--scheduler", NOWHERE)
     assert answer.code == 2
@@ -133,9 +173,9 @@ def test_without_workers_it_says_that_it_waits(capsys, monkeypatch):
     monkeypatch.setattr(
         scheduler, "DaskPool", lambda address: Empty(workers=lambda: int(address == "full"))
     )
-    with common.cluster("full"):
+    with common.dask_workers("full"):
         assert capsys.readouterr().err == ""
-    with common.cluster("empty"):
+    with common.dask_workers("empty"):
         assert capsys.readouterr().err == (
             "crar-diag: the scheduler at 'empty' has no workers yet: waiting for some\n"
         )

@@ -20,7 +20,7 @@ from crar_diag.distributed import scheduler, writer
 from crar_diag.distributed.pools import LocalPool
 from crar_diag.distributed.scheduler import DaskPool
 from crar_diag.distributed.writer import train_in_shards
-from crar_diag.errors import CrarDiagError, InputError
+from crar_diag.errors import CrarDiagError, InputError, PoolLostError
 from crar_diag.landscape import drawing
 from crar_diag.landscape.drawing import Drawing, draw
 from crar_diag.landscape.views import random_plane
@@ -108,7 +108,7 @@ def a_run_outlives_a_worker(cluster, tmp_path):
             CONFIG,
             tmp_path / "cluster",
             pool,
-            size=1,
+            shard_size=1,
             interval=0.05,
             device="auto",
             watch=Watch(progress=kill_one),
@@ -155,6 +155,18 @@ def what_a_worker_raises_is_raised_here(cluster, tmp_path, monkeypatch):
         assert list(pool.map(lambda number: number * number, range(20))) == [
             number * number for number in range(20)
         ]
+        # All others go on while the first is slow, and whoever waits may look around.
+        looked = []
+        slow = pool.map(
+            lambda number: time.sleep(1.5 * (number == 0)) or number,
+            range(30),
+            look=lambda: looked.append(time.monotonic()),
+        )
+        assert next(slow) == 0
+        assert 2 < len(looked) < 20
+        began = time.monotonic()
+        assert list(slow) == list(range(1, 30))
+        assert time.monotonic() - began < 1.0
         lost = pool.call(__import__, "no_such_module")
         until(lost.done)
         with pytest.raises(InputError, match=r"lacks the module 'no_such_module': expected crar"):
@@ -184,9 +196,13 @@ def a_run_that_loses_its_scheduler_is_resumed_anywhere(cluster, tmp_path):
         if any((folder / "shards").glob("members-*")):
             cluster.scheduler.send_signal(signal.SIGKILL)
 
-    sentence = f"^lost the scheduler at '{cluster.address}'; what came back is saved: resume to go"
-    with DaskPool(cluster.address) as pool, pytest.raises(CrarDiagError, match=sentence) as caught:
-        train_in_shards(CONFIG, folder, pool, size=2, interval=0.05, watch=Watch(progress=kill))
+    sentence = (
+        f"^lost the scheduler at '{cluster.address}'; what came back is saved in '{folder}': "
+    )
+    with DaskPool(cluster.address) as pool, pytest.raises(PoolLostError, match=sentence) as caught:
+        train_in_shards(
+            CONFIG, folder, pool, shard_size=2, interval=0.05, watch=Watch(progress=kill)
+        )
     assert caught.value.arguments == ("resume",)
     assert any((folder / "shards").glob("members-*"))
     with LocalPool(1) as pool:
@@ -205,6 +221,26 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch, address):
         DaskPool(address)
     assert caught.value.arguments == ("scheduler",)
     assert logging.getLogger("distributed").level < logging.CRITICAL
+
+
+def test_a_process_can_leave_a_cluster_and_join_another():
+    """In a process that has never seen Dask: its configuration comes with its first import."""
+    script = """
+from crar_diag.distributed import scheduler
+from crar_diag.errors import InputError
+scheduler.ANSWER_SECONDS = 0.5
+for _ in range(2):
+    try:
+        scheduler.DaskPool("tcp://127.0.0.1:9")
+    except InputError as error:
+        assert "answers" in str(error), error
+import dask
+assert "client" in dask.config.get("distributed"), "Dask's configuration is gone"
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
 
 
 def pool_without_a_cluster():

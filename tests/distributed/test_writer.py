@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from concurrent.futures import wait
 from dataclasses import replace
 
 import pytest
@@ -55,7 +56,7 @@ def transfers(tmp_path_factory):
 
 def in_shards(config, folder, size=3, interval=0.0, **options):
     with LocalPool(1) as pool:
-        return train_in_shards(config, folder, pool, size=size, interval=interval, **options)
+        return train_in_shards(config, folder, pool, shard_size=size, interval=interval, **options)
 
 
 # How a population is cut
@@ -205,6 +206,57 @@ def test_killed_while_it_drops_the_states_it_is_over(transfers, tmp_path, monkey
     assert not (folder / "shards").exists()
 
 
+def test_killed_when_only_the_empty_folder_is_left_it_is_over(transfers, tmp_path):
+    shutil.copytree(transfers, tmp_path / "run")
+    (tmp_path / "run" / "shards").mkdir()
+    before = content(tmp_path / "run")
+    assert read_run(tmp_path / "run").finished
+    train(None, tmp_path / "run", resume=True)
+    assert content(tmp_path / "run") == before
+    assert not (tmp_path / "run" / "shards").exists()
+
+
+def test_files_of_others_among_the_states_are_left_alone(transfers, tmp_path):
+    folder = tmp_path / "run"
+    stopped(folder)
+    for name in (".nfs01", ".crar-diag-tmp-0.safetensors"):
+        (folder / "shards" / name).write_bytes(b"")
+    assert read_run(folder, complete=False).updates_done == 0
+    in_shards(None, folder, None, resume=True)
+    assert_same_run(transfers, folder)
+
+
+def test_what_came_back_beside_a_failed_shard_is_saved(tmp_path):
+    """Two shards come back in one look, the first of them failed."""
+    config, folder = maze_config("0:2", 50), tmp_path / "run"
+
+    class Two(LocalPool):
+        def workers(self):
+            return 2
+
+        def done(self, sent, seconds):
+            return wait(sent).done
+
+        def result(self, one):
+            if one.result().updates and not failed:
+                failed.append(one)
+                raise InputError("this shard failed")
+            return one.result()
+
+    failed = []
+    with Two(1) as pool, pytest.raises(InputError, match=r"^this shard failed$"):
+        train_in_shards(config, folder, pool, shard_size=1, interval=0.0)
+    assert len(list((folder / "shards").iterdir())) == 1
+
+
+def test_a_device_that_is_not_here_is_for_the_workers_to_know(tmp_path):
+    config = maze_config("0", 50, "engine=graphed")
+    sentence = r"^engine = 'graphed' trains on cuda, not on cpu"
+    with LocalPool(1) as pool, pytest.raises(InputError, match=sentence):
+        train_in_shards(config, tmp_path / "run", pool)
+    assert (tmp_path / "run" / "run.toml").exists()  # it began: a worker refused
+
+
 def test_a_full_disk_leaves_a_run_that_goes_on(transfers, tmp_path):
     folder = tmp_path / "run"
     stopped(folder)
@@ -250,7 +302,7 @@ def test_a_run_in_shards_is_not_resumed_as_a_whole_nor_the_reverse(tmp_path):
     stopped(tmp_path / "shards", config, 1)
     with pytest.raises(InputError, match=r"was begun in shards: resume it in shards$") as caught:
         train(None, tmp_path / "shards", resume=True)
-    assert caught.value.arguments == ("shard_size",)
+    assert caught.value.arguments == ("shard_size", "scheduler")
     with pytest.raises(RunInterruptedError):
         train(config, tmp_path / "whole", watch=Watch(stop=lambda: True))
     with pytest.raises(InputError, match=r"was begun as a whole: resume it without shards$"):
