@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from crar_diag.errors import InputError, did_you_mean
@@ -77,6 +78,7 @@ def plot_scores(
         low, high = mean - error, mean + error
         axes.fill_between(epochs, low, high, color=colour, alpha=0.2, linewidth=0, zorder=2)
     axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(title)
     axes.margins(x=0)
     axes.legend(

@@ -102,6 +102,13 @@ def test_epochs_at_which_runs_are_never_scored_are_no_gap(read):
     assert line.get_xydata().tolist() == [[2, 1], [4, 3]]
 
 
+def test_epochs_are_whole_numbers(read):
+    axes = plot_scores(read(study({"a": 0.0}, epochs=5)), "base")
+    ticks = axes.get_xticks()
+    assert len(ticks) > 2
+    assert (ticks == np.round(ticks)).all()
+
+
 def test_names_keep_the_order_of_the_file_and_numbers_rise(read):
     runs = study({"z": 0, "b": 1, "10": 2}, seeds=(10, 9, 2)) | study({"z": 0}, rate=1e-5)
     found = read(runs)
