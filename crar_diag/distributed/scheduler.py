@@ -206,16 +206,32 @@ def _connect(address: str) -> "Client":
         raise InputError(
             "a scheduler needs Dask: pip install 'crar-diag[cluster]'", arguments=["scheduler"]
         ) from None
-    with _quiet():
-        try:
-            client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False, name="crar-diag")
-        except (OSError, TimeoutError, ValueError, TypeError) as error:
-            raise InputError(
-                f"no Dask scheduler answers at '{address}': {reason(error)[:200]}",
-                arguments=["scheduler"],
-            ) from None
+    try:
+        _check_address(address)
+        client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False, name="crar-diag")
+    except (OSError, TimeoutError, ValueError, TypeError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at '{address}': {reason(error)[:200]}",
+            arguments=["scheduler"],
+        ) from None
     _check(client, address)
     return client
+
+
+def _check_address(address: str) -> None:
+    """Refuse an address that can be no scheduler's: a client of one would not close again.
+
+    Raises:
+        ValueError: it has an unknown scheme, or no host or port.
+    """
+    from distributed.comm import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    scheme, location = parse_address(address)
+    get_backend(scheme)
+    host, _ = parse_host_port(location)
+    if not host:
+        raise ValueError("no host in the address, expected tcp://HOST:PORT")
 
 
 def _check(client: "Client", address: str) -> None:

@@ -229,9 +229,9 @@ def test_a_process_can_leave_a_cluster_and_join_another():
 from crar_diag.distributed import scheduler
 from crar_diag.errors import InputError
 scheduler.ANSWER_SECONDS = 0.5
-for _ in range(2):
+for address in ("tcp://127.0.0.1:9", "nonsense", "nowhere://x", ""):
     try:
-        scheduler.DaskPool("tcp://127.0.0.1:9")
+        scheduler.DaskPool(address)
     except InputError as error:
         assert "answers" in str(error), error
 import dask
