@@ -199,7 +199,7 @@ class _Writer:
                     self._send(sent, shard, worker=outcome.worker)
             if failed is not None:
                 raise failed
-            if not sent:
+            if waiting and not sent:  # there is no worker yet
                 time.sleep(_LOOK_SECONDS)
             self._write_now_and_then()
             self._report()
