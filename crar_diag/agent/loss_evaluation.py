@@ -228,11 +228,10 @@ def losses_of_rows(
         Forward(bare, parameters, part, settings, q_target=part.pop("q_target", None))
         for part in parts
     ]
-    each = [{n: LOSS_TERMS[n](forward) for n in LOSSES} for forward in forwards]
-    found = {name: torch.cat([part[name] for part in each]) for name in LOSSES}
-    # Paired beyond the pieces.
-    whole = Forward(bare, parameters, encoded, settings)
-    return found | {"random_pairs": LOSS_TERMS["random_pairs"](whole)}
+    # Pairs reach beyond a piece.
+    taken_on = dict.fromkeys(LOSSES, forwards)
+    taken_on["random_pairs"] = [Forward(bare, parameters, encoded, settings)]
+    return {name: torch.cat([LOSS_TERMS[name](f) for f in taken_on[name]]) for name in LOSSES}
 
 
 def maze_of(data: TransitionData) -> np.ndarray:

@@ -36,17 +36,17 @@ def task_of(
     return Task(config, device, members)
 
 
-def empty_history(config: TrainConfig, members: slice = slice(None)) -> History:
-    """Return a history with room for some members of a run, or for all.
+def empty_history(config: TrainConfig) -> History:
+    """Return a history with room for all members of a run.
 
     Raises:
         InputError: a base model of transfers will not do.
     """
     if isinstance(config, TransferConfig):
         (first, *_) = bases_of(config, slice(0, 1)).values()
-        return TransferTask.empty_history(config, first.architecture, members)
+        return TransferTask.empty_history(config, first.architecture)
     architecture = architecture_for(config.environment, config.observation)
-    return Task.empty_history(config, architecture, members)
+    return Task.empty_history(config, architecture)
 
 
 def sample_of(config: TrainConfig, seeds: int, transitions: int) -> TrainConfig:
