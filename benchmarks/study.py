@@ -6,7 +6,7 @@ import time
 from equality import Case
 
 from crar_diag.agent.fused.engine import FusedEngine
-from crar_diag.agent.training import slice_seconds
+from crar_diag.agent.trainer import slice_seconds
 from crar_diag.envs.names import SIMPLE_MAZE
 
 MEMBERS = 44

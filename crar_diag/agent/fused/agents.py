@@ -41,12 +41,13 @@ def head_gradient(
     n: int,
     columns: Any,
     actions: Any,
+    to_weights: bool,
     to_states: bool,
     work: Any,
 ) -> None:
-    """Take `work.dout` back through the head that ran last, to its part of the gradient.
+    """Take `work.dout` back through the head that ran last.
 
-    If `to_states`, the derivative by the states is added to `work.dx`.
+    Fills the head's part of the gradient if `to_weights`; adds to `work.dx` if `to_states`.
     """
 
 

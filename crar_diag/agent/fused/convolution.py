@@ -172,12 +172,14 @@ def backward(
     grad: Any,
     rows: Any,
     drows: Any,
+    to_weights: bool,
     to_input: bool,
 ) -> None:
     """Propagate derivatives back through `forward`.
 
     da: like `a`; its last layer holds the loss's derivative, the others are filled (the first only
-    if `to_input`). grad: filled with the derivative by `theta`. rows, drows: scratch.
+    if `to_input`). grad: filled with the derivative by `theta` if `to_weights`. rows, drows:
+    scratch.
     """
     end = numbers(layers) * n
     for k in range(len(layers) - 1, -1, -1):
@@ -200,24 +202,28 @@ def backward(
         dy = dflat.reshape(n * pixels, o)
         matrix = theta[weight : weight + fan * o].reshape(fan, o)
         dmatrix = grad[weight : weight + fan * o].reshape(fan, o)
-        sum_rows(dy, grad[weight + fan * o : weight + fan * o + o])
+        if to_weights:
+            sum_rows(dy, grad[weight + fan * o : weight + fan * o + o])
         if size == 1:
-            np.dot(x.reshape(n * pixels, i).T, dy, dmatrix)
+            if to_weights:
+                np.dot(x.reshape(n * pixels, i).T, dy, dmatrix)
             if goes_on:
                 np.dot(dy, matrix.T, dx.reshape(n * pixels, i))
             continue
         if goes_on:
             dx[:] = 0
-        dmatrix[:] = 0
+        if to_weights:
+            dmatrix[:] = 0
         part = np.empty((fan, o), theta.dtype)
         some = together(layers[k], n)
         for s in range(0, n, some):
             m = min(some, n - s)
             shape = (m * pixels, fan)
             own = dy[s * pixels : (s + m) * pixels]
-            _unroll(x, s, m, edge, i, size, rows)
-            np.dot(rows[: m * pixels * fan].reshape(shape).T, own, part)
-            dmatrix += part
+            if to_weights:
+                _unroll(x, s, m, edge, i, size, rows)
+                np.dot(rows[: m * pixels * fan].reshape(shape).T, own, part)
+                dmatrix += part
             if goes_on:
                 np.dot(own, matrix.T, drows[: m * pixels * fan].reshape(shape))
                 _roll(drows, m, edge, i, size, dx, s)

@@ -50,15 +50,16 @@ def backward(
     da: Any,
     grad: Any,
     rows: Any,
+    to_weights: bool,
     to_input: bool,
 ) -> None:
     """Propagate derivatives back through `forward`.
 
     inputs: the input once more, `[n, size]`. da: like `a`; its last layer holds the loss's
     derivative, the others are filled (the first only if `to_input`). grad: filled with the
-    derivative by `theta`. rows: scratch.
+    derivative by `theta` if `to_weights`. rows: scratch.
     """
-    weight, layer = grad.size, 0
+    weight, layer = theta.size, 0
     for k in range(sizes.size - 1):
         layer += sizes[k]
     for k in range(sizes.size - 2, -1, -1):
@@ -67,17 +68,19 @@ def backward(
         layer -= i
         x = a[layer * n : (layer + i) * n].reshape(i, n)
         weight -= o
-        for r in range(o):
-            total = dy[r, 0]
-            for c in range(1, n):
-                total += dy[r, c]
-            grad[weight + r] = total
+        if to_weights:
+            for r in range(o):
+                total = dy[r, 0]
+                for c in range(1, n):
+                    total += dy[r, c]
+                grad[weight + r] = total
         weight -= o * i
-        xt = inputs[:n]
-        if k > 0:
-            xt = rows[: n * i].reshape(n, i)
-            transpose(x, xt)
-        multiply(dy, xt, grad[weight : weight + o * i].reshape(o, i))
+        if to_weights:
+            xt = inputs[:n]
+            if k > 0:
+                xt = rows[: n * i].reshape(n, i)
+                transpose(x, xt)
+            multiply(dy, xt, grad[weight : weight + o * i].reshape(o, i))
         if k > 0 or to_input:
             matrix = theta[weight : weight + o * i].reshape(o, i)
             flat = da[layer * n : (layer + i) * n]

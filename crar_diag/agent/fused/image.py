@@ -135,15 +135,27 @@ def encode(theta: Any, layout: Any, table: Any, picks: Any, n: int, work: Any) -
 
 
 @borrowing
+def _any(values: Any) -> bool:
+    """Return whether one of some numbers is not zero (NaN is not)."""
+    found = False
+    for k in range(values.size):
+        found = found or values[k] != 0
+    return found
+
+
+@borrowing
 def encoder_gradient(
     theta: Any, layout: Any, table: Any, n: int, dx: Any, sparse: bool, work: Any
 ) -> None:
     """Fill the encoder's part of the gradient from the derivative by the states last encoded.
 
-    sparse: without use here; rows of tiles without derivative are left out anyway.
+    sparse: look first whether there is any derivative (in the volume loss there often is none).
     """
     layers, own = layout.layers[ENCODER], layout.trunk.parameters
     lo, hi = own, layout.places.starts[1]
+    if sparse and not _any(dx[: layout.places.dimension * n]):
+        work.grad[:hi] = 0
+        return
     _from_columns(dx, layers, n, _last(work.own.da, layers, n))
     backward(
         theta[lo:hi],
@@ -154,6 +166,7 @@ def encoder_gradient(
         work.grad[lo:hi],
         work.own.rows,
         work.own.drows,
+        True,
         own > 0,
     )
     if own:
@@ -204,12 +217,13 @@ def head_gradient(
     n: int,
     columns: Any,
     actions: Any,
+    to_weights: bool,
     to_states: bool,
     work: Any,
 ) -> None:
     """Take `work.dout` back through the head that ran last.
 
-    Fills the head's part of the gradient and, if `to_states`, adds to `work.dx`.
+    Fills the head's part of the gradient if `to_weights`; adds to `work.dx` if `to_states`.
     """
     layers, batch, c = layout.layers[head], columns.size, layout.places.channels
     lo, hi = layout.places.starts[head], layout.places.starts[head + 1]
@@ -223,6 +237,7 @@ def head_gradient(
         work.grad[lo:hi],
         work.own.rows,
         work.own.drows,
+        to_weights,
         to_states,
     )
     if to_states:

@@ -132,9 +132,9 @@ def _head_loss(
             total += gap * gap
             dout[at] = 2 * gap / (4 * size)
         total /= 4 * size
-    trains_encoder = rule.trainable[ENCODER]
-    if rule.weights[loss] > 0 and (rule.trainable[head] or trains_encoder):
-        head_gradient(theta, layout, head, n, here, actions, trains_encoder, work)
+    trains_head, trains_encoder = rule.trainable[head], rule.trainable[ENCODER]
+    if rule.weights[loss] > 0 and (trains_head or trains_encoder):
+        head_gradient(theta, layout, head, n, here, actions, trains_head, trains_encoder, work)
     return total
 
 
@@ -142,7 +142,7 @@ def _head_loss(
 def loss_derivative(
     theta: Any, layout: Any, loss: int, n: int, batch: Any, rule: Any, work: Any
 ) -> float:
-    """Return a loss of the encoded batch, its derivatives in `work.dx` and the head's gradient."""
+    """Return a loss of the encoded batch, its derivatives in `work.dx` and a trainable head's."""
     d, x, dx = layout.places.dimension, work.x, work.dx
     dx[: d * n] = 0
     here, there, rolled = work.columns[0], work.columns[1], work.columns[2]

@@ -12,8 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from crar_diag.agent.fused.arithmetic import add_bias, add_run, sum_rows, tanh, through_tanh
-from crar_diag.agent.fused.compiling import jit
+from crar_diag.agent.fused.arithmetic import (
+    add_bias,
+    add_run,
+    copy_run,
+    sum_rows,
+    tanh,
+    through_tanh,
+)
+from crar_diag.agent.fused.compiling import borrowing, inlined, jit
 
 GRID = 8
 """Tiles along the edge of a picture."""
@@ -64,11 +71,12 @@ class TrunkWork(NamedTuple):
     chosen: Any  # [q, 3, 3, channels], which of four positions the first pooling took
     features: Any  # [q, 3, 3, channels], the first pooling
     dfeatures: Any
-    parts: Any  # [q, 5, 5, channels], contributions to the third convolution
+    parts: Any  # [q + 1, 5, 5, channels], contributions to the third convolution; the last has none
     dparts: Any
-    tap: Any  # [q, 3, 3, channels], those of one of the kernel's nine places
+    kernel: Any  # [inputs, 9 channels], the third one's places in reversed order
+    dkernel: Any
+    taps: Any  # [some, 3, 3, 9 channels], what each place contributes, in the same order
     strip: Any  # [3, 26, channels], one row of tiles in the third convolution
-    rows: Any  # [26, channels], which of three rows has the maximum
     taken: Any  # [n, 64, channels], which of nine positions the second pooling took
     patches: Any  # [some, 6, 6, 4 channels]
     dpatches: Any
@@ -91,11 +99,12 @@ def trunk_workspace(theta: Any, trunk: Any, table: Any, n: int) -> Any:
         np.empty((q * _AFTER * _AFTER, trunk.second), np.int64),
         np.empty((q * _AFTER * _AFTER, trunk.second), kind),
         np.empty((q * _AFTER * _AFTER, trunk.second), kind),
+        np.empty((q + 1, _REACH, _REACH * trunk.third), kind),
         np.empty((q, _REACH, _REACH * trunk.third), kind),
-        np.empty((q, _REACH, _REACH * trunk.third), kind),
-        np.empty((q * _AFTER * _AFTER, trunk.third), kind),
+        np.empty((trunk.second, 9 * trunk.third), kind),
+        np.empty((trunk.second, 9 * trunk.third), kind),
+        np.empty((some * _AFTER * _AFTER, 9 * trunk.third), kind),
         np.empty((3, _WIDTH * trunk.third), kind),
-        np.empty(_WIDTH * trunk.third, np.int32),
         np.empty((n * GRID * GRID, trunk.third), np.int32),
         np.empty((some * _SECOND * _SECOND, 4 * trunk.first), kind),
         np.empty((some * _SECOND * _SECOND, 4 * trunk.first), kind),
@@ -212,80 +221,94 @@ def _quad_features(theta: Any, trunk: Any, table: Any, q: int, w: Any) -> None:
 
 
 @jit
+def _reverse_places(theta: Any, trunk: Any, kernel: Any) -> None:
+    """Fill `kernel` with the third kernel, `[inputs, 9 outputs]`, its last place first.
+
+    What is seen at place (i, j) of the kernel contributes to position (-i, -j): in this order what
+    three places of a row contribute to three positions lies as these do.
+    """
+    three, o = _weights(theta, trunk)[4], trunk.third
+    for place in range(9):
+        for f in range(trunk.second):
+            for c in range(o):
+                kernel[f, (8 - place) * o + c] = three[place, f, c]
+
+
+@jit
 def _contributions(theta: Any, trunk: Any, q: int, w: Any) -> None:
     """Fill `w.parts`."""
-    three = _weights(theta, trunk)[4]
-    o = trunk.third
-    rows = q * _AFTER * _AFTER
+    _reverse_places(theta, trunk, w.kernel)
+    run, line = 3 * trunk.third, _REACH * trunk.third
+    parts, taps = w.parts.reshape(w.parts.size), w.taps.reshape(w.taps.size)
     w.parts[:q] = 0
-    for place in range(9):
-        np.dot(w.features[:rows], three[place], w.tap[:rows])
-        for k in range(q):
+    w.parts[-1] = 0
+    positions = _AFTER * _AFTER
+    for start in range(0, q, _SOME):
+        stop = min(start + _SOME, q)
+        rows = (stop - start) * positions
+        np.dot(w.features[start * positions : stop * positions], w.kernel, w.taps[:rows])
+        of = 0
+        for k in range(start, stop):
             for y in range(_AFTER):
-                # What is seen at place (i, j) of the kernel contributes to position (-i, -j).
-                goal = w.parts[k, y + 2 - place // 3]
-                to, of = (2 - place % 3) * o, (k * _AFTER + y) * _AFTER
-                flat = w.tap[of : of + _AFTER].reshape(_AFTER * o)
-                for c in range(_AFTER * o):
-                    goal[to + c] += flat[c]
+                for x in range(_AFTER):
+                    for i in range(3):
+                        to = (k * _REACH + y + i) * line + x * trunk.third
+                        add_run(taps, of, parts, to, run)
+                        of += run
 
 
-@jit
-def _first_part(w: Any, picture: int, tile: int, part: int, o: int) -> int:
-    """Return where one row of the contributions of a tile begins in `w.parts`."""
-    return (w.of_tile[picture, tile] * _REACH + part) * _REACH * o
+@borrowing
+def _place_tiles(quads: Any, outside: int, around: Any) -> None:
+    """Put the rows at which each tile's contributions begin into `around`, `[10, 10]`.
 
-
-@jit
-def _for_each_line(
-    parts: Any, strip: Any, w: Any, picture: int, row: int, o: int, back: Any
-) -> None:
-    """Add the contributions to a row of tiles to `strip`, or what `strip` says to them if `back`.
-
-    Beside its own three lines, a row of tiles has a line of the row above and one of that below.
+    quads: of the tiles, `[64]`. outside: that of the tiles around the picture.
     """
-    length, width = _REACH * o, _WIDTH * o
-    for y in range(-1, _AFTER + 1):
-        # The first line is the last of the tiles above, the last one the first of those below.
-        tiles = row - 1 if y < 0 else row + 1 if y == _AFTER else row
-        part = _REACH - 1 if y < 0 else 0 if y == _AFTER else y + 1
-        line = min(max(y, 0), _AFTER - 1) * width
-        if 0 <= tiles < GRID:
-            for t in range(GRID):
-                of = _first_part(w, picture, tiles * GRID + t, part, o)
-                if back:
-                    add_run(strip, line + t * _AFTER * o, parts, of, length)
-                else:
-                    add_run(parts, of, strip, line + t * _AFTER * o, length)
+    around[:] = outside * _REACH * _REACH
+    for t in range(GRID * GRID):
+        around[t // GRID + 1, t % GRID + 1] = quads[t] * _REACH * _REACH
 
 
-@jit
-def _maximum(strip: Any, rows: Any, taken: Any, bias: Any, out: Any) -> None:
-    """Take the maximum over each tile's 3 x 3 positions and note which.
+@inlined
+def _larger(value: Any, position: int, best: Any, taken: Any) -> tuple[Any, Any]:
+    """Return the larger of two values, or a NaN, and its position."""
+    wins = (value > best) | (value != value)
+    return value if wins else best, np.int32(position) if wins else taken
 
-    strip: `[3, 26, channels]`, changed. rows: `[26, channels]`. taken, out: `[8, channels]`.
+
+@borrowing
+def _maxima(parts: Any, around: Any, bias: Any, out: Any, taken: Any) -> None:
+    """Take the maximum over each tile's 3 x 3 positions and note which, `[64, channels]` each.
+
+    The middle one has the tile's own contribution alone, an edge a neighbour's too, a corner those
+    of three neighbours.
+
+    parts: `[quads * 25, channels]`. around: see `_place_tiles`.
     """
-    for x in range(_WIDTH):
+    for t in range(GRID * GRID):
+        y, x = t // GRID + 1, t % GRID + 1
+        nw, n, ne = around[y - 1, x - 1], around[y - 1, x], around[y - 1, x + 1]
+        west, own, east = around[y, x - 1], around[y, x], around[y, x + 1]
+        sw, s, se = around[y + 1, x - 1], around[y + 1, x], around[y + 1, x + 1]
         for c in range(bias.size):
-            rows[x, c] = 0
-    for y in range(1, _AFTER):
-        for x in range(_WIDTH):
-            for c in range(bias.size):
-                larger = strip[y, x, c] > strip[0, x, c] or strip[y, x, c] != strip[y, x, c]
-                rows[x, c] = y if larger else rows[x, c]
-                strip[0, x, c] = strip[y, x, c] if larger else strip[0, x, c]
-    for t in range(GRID):
-        for c in range(bias.size):
-            taken[t, c] = rows[_AFTER * t + 1, c] * _AFTER
-            out[t, c] = strip[0, _AFTER * t + 1, c]
-        for x in range(1, _AFTER):
-            at = _AFTER * t + 1 + x
-            for c in range(bias.size):
-                larger = strip[0, at, c] > out[t, c] or strip[0, at, c] != strip[0, at, c]
-                taken[t, c] = rows[at, c] * _AFTER + x if larger else taken[t, c]
-                out[t, c] = strip[0, at, c] if larger else out[t, c]
-        for c in range(bias.size):
-            out[t, c] += bias[c]
+            best, place = parts[own + 6, c] + parts[west + 9, c], np.int32(0)
+            best += parts[n + 21, c] + parts[nw + 24, c]
+            value = parts[own + 7, c] + parts[n + 22, c]
+            best, place = _larger(value, 1, best, place)
+            value = parts[own + 8, c] + parts[east + 5, c] + parts[n + 23, c] + parts[ne + 20, c]
+            best, place = _larger(value, 2, best, place)
+            value = parts[own + 11, c] + parts[west + 14, c]
+            best, place = _larger(value, 3, best, place)
+            best, place = _larger(parts[own + 12, c], 4, best, place)
+            value = parts[own + 13, c] + parts[east + 10, c]
+            best, place = _larger(value, 5, best, place)
+            value = parts[own + 16, c] + parts[west + 19, c] + parts[s + 1, c] + parts[sw + 4, c]
+            best, place = _larger(value, 6, best, place)
+            value = parts[own + 17, c] + parts[s + 2, c]
+            best, place = _larger(value, 7, best, place)
+            value = parts[own + 18, c] + parts[east + 15, c] + parts[s + 3, c] + parts[se, c]
+            best, place = _larger(value, 8, best, place)
+            out[t, c] = best + bias[c]
+            taken[t, c] = place
 
 
 @jit
@@ -295,19 +318,17 @@ def run(theta: Any, trunk: Any, table: Any, picks: Any, n: int, out: Any, w: Any
     _quad_features(theta, trunk, table, q, w)
     _contributions(theta, trunk, q, w)
     bias, o = _weights(theta, trunk)[5], trunk.third
-    parts, strip = w.parts.reshape(w.parts.size), w.strip.reshape(w.strip.size)
-    lines, rows = w.strip.reshape(_AFTER, _WIDTH, o), w.rows.reshape(_WIDTH, o)
+    parts = w.parts.reshape(len(w.parts) * _REACH * _REACH, o)
+    around = np.empty((GRID + 2, GRID + 2), np.int64)
     values = out.reshape(n * GRID * GRID, o)
     for s in range(n):
-        for row in range(GRID):
-            strip[:] = 0
-            _for_each_line(parts, strip, w, s, row, o, False)
-            at = (s * GRID + row) * GRID
-            _maximum(lines, rows, w.taken[at : at + GRID], bias, values[at : at + GRID])
+        _place_tiles(w.of_tile[s], len(w.parts) - 1, around)
+        own = slice(s * GRID * GRID, (s + 1) * GRID * GRID)
+        _maxima(parts, around, bias, values[own], w.taken[own])
     tanh(out)
 
 
-@jit
+@borrowing
 def _give_back(dout: Any, taken: Any, strip: Any, dbias: Any) -> bool:
     """Put the derivative by each maximum where it was; return whether there is any.
 
@@ -327,6 +348,26 @@ def _give_back(dout: Any, taken: Any, strip: Any, dbias: Any) -> bool:
     return largest != 0
 
 
+@borrowing
+def _add_lines(strip: Any, tiles: Any, row: int, o: int, parts: Any) -> None:
+    """Add the derivatives of a row of tiles, in `strip`, to those of their contributions.
+
+    Beside its own three lines, a row of tiles has a line of the row above and one of that below.
+
+    tiles: the quad of each, `[64]`.
+    """
+    length, width = _REACH * o, _WIDTH * o
+    for y in range(-1, _AFTER + 1):
+        # The first line is the last of the tiles above, the last one the first of those below.
+        owners = row - 1 if y < 0 else row + 1 if y == _AFTER else row
+        part = _REACH - 1 if y < 0 else 0 if y == _AFTER else y + 1
+        line = min(max(y, 0), _AFTER - 1) * width
+        if 0 <= owners < GRID:
+            for t in range(GRID):
+                to = (tiles[owners * GRID + t] * _REACH + part) * length
+                add_run(strip, line + t * _AFTER * o, parts, to, length)
+
+
 @jit
 def _contributions_gradient(trunk: Any, n: int, dout: Any, dbias: Any, w: Any) -> None:
     """Fill `w.dparts` and the third bias's derivative."""
@@ -340,28 +381,39 @@ def _contributions_gradient(trunk: Any, n: int, dout: Any, dbias: Any, w: Any) -
         for row in range(GRID):
             at = (s * GRID + row) * GRID
             if _give_back(values[at : at + GRID], w.taken[at : at + GRID], lines, dbias):
-                _for_each_line(parts, strip, w, s, row, o, True)
+                _add_lines(strip, w.of_tile[s], row, o, parts)
 
 
 @jit
 def _features_gradient(theta: Any, trunk: Any, q: int, dthree: Any, w: Any) -> None:
     """Fill `w.dfeatures` (before tanh) and the third kernel's derivative."""
-    three = _weights(theta, trunk)[4]
     o = trunk.third
-    rows = q * _AFTER * _AFTER
-    part = np.empty((rows, trunk.second), theta.dtype)
-    w.dfeatures[:rows] = 0
-    for place in range(9):
-        for k in range(q):
+    run, line = 3 * o, _REACH * o
+    parts, taps = w.dparts.reshape(w.dparts.size), w.taps.reshape(w.taps.size)
+    _reverse_places(theta, trunk, w.kernel)
+    dkernel, part = w.dkernel, np.empty_like(w.dkernel)
+    dkernel[:] = 0
+    positions = _AFTER * _AFTER
+    for start in range(0, q, _SOME):
+        stop = min(start + _SOME, q)
+        of = 0
+        for k in range(start, stop):
             for y in range(_AFTER):
-                source = w.dparts[k, y + 2 - place // 3]
-                of, to = (2 - place % 3) * o, (k * _AFTER + y) * _AFTER
-                flat = w.tap[to : to + _AFTER].reshape(_AFTER * o)
-                for c in range(_AFTER * o):
-                    flat[c] = source[of + c]
-        np.dot(w.features[:rows].T, w.tap[:rows], dthree[place])
-        np.dot(w.tap[:rows], three[place].T, part)
-        w.dfeatures[:rows] += part
+                for x in range(_AFTER):
+                    for i in range(3):
+                        source = (k * _REACH + y + i) * line + x * o
+                        copy_run(parts, source, taps, of, run)
+                        of += run
+        features = w.features[start * positions : stop * positions]
+        own = w.taps[: (stop - start) * positions]
+        np.dot(features.T, own, part)
+        dkernel += part
+        np.dot(own, w.kernel.T, w.dfeatures[start * positions : stop * positions])
+    for place in range(9):
+        for f in range(trunk.second):
+            for c in range(o):
+                dthree[place, f, c] = dkernel[f, (8 - place) * o + c]
+    rows = q * positions
     size = rows * trunk.second
     through_tanh(w.dfeatures[:rows].reshape(size), w.features[:rows].reshape(size))
 

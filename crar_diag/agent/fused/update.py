@@ -8,6 +8,7 @@ beyond rounding:
   once on each distinct picture and the derivatives of equal pictures are summed;
 - what an encoder's first layers have in common between pixels or tiles is computed once: see
   `vector.py` and `quads.py`;
+- weights that are not trained, in a transfer all but the encoder's, have no derivative;
 - the target network is constant for a thousand updates, so that the Q values of few pictures are a
   table;
 - one member's weights and optimizer state stay in the cache while many updates are applied, and
@@ -149,7 +150,7 @@ def _update(
         weight = rule.weights[loss]
         head = HEAD_OF[loss]
         if rule.mode == JOINT:
-            if head >= 0:
+            if head >= 0 and rule.trainable[head]:
                 lo, hi = starts[head], starts[head + 1]
                 for k in range(lo, hi):
                     work.grad[k] = weight * work.grad[k] if weight > 0 else 0

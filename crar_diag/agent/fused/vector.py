@@ -215,7 +215,9 @@ def encoder_gradient(
         a, first, pictures = work.own.compact[: end * m], work.own.compact_first, work.picks
     else:
         copy(dx, last_layer(work.own.da, sizes, n))
-    backward(theta[lo:hi], sizes, m, a, first, work.own.da, work.grad[lo:hi], work.own.rows, True)
+    backward(
+        theta[lo:hi], sizes, m, a, first, work.own.da, work.grad[lo:hi], work.own.rows, True, True
+    )
     dfirst = work.own.dfirst[:m]
     transpose(work.own.da[: sizes[0] * m].reshape(sizes[0], m), dfirst)
     through_tanh(dfirst.reshape(m * sizes[0]), first[:m].reshape(m * sizes[0]))
@@ -251,22 +253,33 @@ def head_gradient(
     n: int,
     columns: Any,
     actions: Any,
+    to_weights: bool,
     to_states: bool,
     work: Any,
 ) -> None:
     """Take `work.dout` back through the head that ran last.
 
-    Fills the head's part of the gradient and, if `to_states`, adds to `work.dx`.
+    Fills the head's part of the gradient if `to_weights`; adds to `work.dx` if `to_states`.
     """
     sizes, d, batch = layout.sizes[head], layout.places.dimension, columns.size
     lo, hi = layout.places.starts[head], layout.places.starts[head + 1]
     copy(work.dout, last_layer(work.own.dhead, sizes, batch))
     inputs = work.own.rows[: batch * sizes[0]].reshape(batch, sizes[0])
-    transpose(work.own.head[: sizes[0] * batch].reshape(sizes[0], batch), inputs)
+    if to_weights:
+        transpose(work.own.head[: sizes[0] * batch].reshape(sizes[0], batch), inputs)
     rest = work.own.rows[inputs.size :]
     grad = work.grad[lo:hi]
     backward(
-        theta[lo:hi], sizes, batch, work.own.head, inputs, work.own.dhead, grad, rest, to_states
+        theta[lo:hi],
+        sizes,
+        batch,
+        work.own.head,
+        inputs,
+        work.own.dhead,
+        grad,
+        rest,
+        to_weights,
+        to_states,
     )
     if to_states:
         for f in range(d):

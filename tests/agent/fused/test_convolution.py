@@ -47,13 +47,19 @@ def test_forward_and_backward_equal_torch(name):
 
     da, grad = np.full_like(a, np.nan), np.full_like(theta, np.nan)
     da[-wanted.numel() :] = channels_last(push)
-    backward(theta, layers, SAMPLES, a, da, grad, rows, rows.copy(), True)
+    backward(theta, layers, SAMPLES, a, da, grad, rows, rows.copy(), True, True)
     np.testing.assert_allclose(da[: x.numel()], channels_last(gradients[0]), atol=1e-11)
     by_weights = [
         (g.permute(2, 3, 1, 0) if g.dim() == 4 else g.T if g.dim() == 2 else g).numpy().ravel()
         for g in gradients[1:]
     ]
     np.testing.assert_allclose(grad, np.concatenate(by_weights), atol=1e-10)
+
+    frozen, untouched = np.full_like(a, np.nan), np.full_like(theta, np.nan)
+    frozen[-wanted.numel() :] = channels_last(push)
+    backward(theta, layers, SAMPLES, a, frozen, untouched, rows, rows.copy(), False, True)
+    np.testing.assert_array_equal(frozen[: x.numel()], da[: x.numel()])
+    assert np.isnan(untouched).all()
 
 
 def test_the_kinds_of_layers_that_exist_are_all_covered():
@@ -67,7 +73,7 @@ def test_a_maximum_that_occurs_twice_passes_its_derivative_once():
     forward(np.empty(0), layers, 1, a, np.empty(0))
     assert a[4] == 5
     da = np.array([9.0, 9.0, 9.0, 9.0, 3.0])
-    backward(np.empty(0), layers, 1, a, da, np.empty(0), np.empty(0), np.empty(0), True)
+    backward(np.empty(0), layers, 1, a, da, np.empty(0), np.empty(0), np.empty(0), True, True)
     assert da[:4].tolist() == [0, 3, 0, 0]
 
 

@@ -73,3 +73,16 @@ def test_rows_without_derivative_are_left_out_rightly():
     quads.gradient(theta, trunk, table, PICTURES, out, dout, grad, work)
     by_weights = [(g.permute(2, 3, 1, 0) if g.dim() == 4 else g).ravel() for g in gradients]
     np.testing.assert_allclose(grad, torch.cat(by_weights).numpy(), atol=1e-11)
+
+
+@pytest.mark.parametrize("position", range(9))
+def test_a_lost_number_is_not_hidden_by_a_maximum(position):
+    rng = np.random.default_rng(2)
+    parts = rng.standard_normal((2 * 25, 1))
+    parts[25:] = 0  # around the picture
+    parts[(position // 3 + 1) * 5 + position % 3 + 1] = np.nan
+    around = np.zeros((quads.GRID + 2, quads.GRID + 2), np.int64)
+    quads._place_tiles(np.zeros(quads.GRID**2, np.int64), 1, around)
+    out, taken = np.zeros((quads.GRID**2, 1)), np.zeros((quads.GRID**2, 1), np.int32)
+    quads._maxima(parts, around, np.zeros(1), out, taken)
+    assert np.isnan(out).all()
