@@ -10,7 +10,6 @@ machine takes such states from a worker to the writer.
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Collection
@@ -155,4 +154,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

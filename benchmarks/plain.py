@@ -115,6 +115,9 @@ class Labyrinth(nn.Module):
         return torch.cat([planes, states], dim=1)
 
 
+Agent = SimpleMaze | Labyrinth
+
+
 @dataclass(frozen=True)
 class Task:
     """What differs between the two environments.
@@ -125,7 +128,7 @@ class Task:
         consecutive_pairs: weight of that loss; all others have weight 1.
     """
 
-    networks: type[SimpleMaze] | type[Labyrinth]
+    networks: type[Agent]
     double_q: bool
     consecutive_pairs: float
 
@@ -152,7 +155,7 @@ class Losses:
     """
 
     def __init__(
-        self, task: Task, agent: nn.Module, target: nn.Module, batch: Mapping[str, Tensor]
+        self, task: Task, agent: Agent, target: Agent, batch: Mapping[str, Tensor]
     ) -> None:
         self.task, self.agent, self.target, self.batch = task, agent, target, batch
 
@@ -322,9 +325,9 @@ class Training:
     def _joint(self, batch: Mapping[str, Tensor]) -> None:
         self._refresh_target()
         losses = Losses(self.task, self.agent, self.target, batch)
-        total = sum(self.task.weight(name) * self._loss(name, losses) for name in LOSSES)
+        weighted = [self.task.weight(name) * self._loss(name, losses) for name in LOSSES]
         self.agent.zero_grad()
-        total.backward()
+        torch.stack(weighted).sum().backward()
         self._step("joint")
 
     def _loss(self, name: str, losses: Losses) -> Tensor:
