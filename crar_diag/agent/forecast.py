@@ -1,6 +1,7 @@
 """What a run would take: its time, memory and disk, for `--dry-run`."""
 
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -10,7 +11,7 @@ from crar_diag.agent.device_memory import TRANSITION_BYTES
 from crar_diag.agent.engine import Engine
 from crar_diag.agent.population import Population
 from crar_diag.agent.replay import Replay
-from crar_diag.agent.tasks import check, sample_of, task_of
+from crar_diag.agent.tasks import check, sample_of, task_of, without_device
 
 # A process with PyTorch and the compiled update loaded, before the first agent (measured).
 _PROCESS_BYTES = 450 * 10**6
@@ -20,22 +21,31 @@ _COPIES_WHILE_SAVING = 3
 _MEASURE_SECONDS = 0.5
 
 
-def plan(config: TrainConfig, threads: int | None = None) -> dict[str, int | float]:
+def plan(
+    config: TrainConfig,
+    threads: int | None = None,
+    done: int = 0,
+    shards: Sequence[tuple[int, int]] | None = None,
+) -> dict[str, int | float]:
     """Return what a run on the CPU would take.
 
     Args:
         config: of the run.
         threads: for the fused engine; None for as many as PyTorch uses.
+        done: updates that all members have behind them.
+        shards: the members of each, first and behind the last, one of which trains at a time; all
+            together by default.
 
     Returns:
         `members`, `updates`, `agent_updates`, `parameters` (of one agent), `memory_bytes` and
         `disk_bytes` (at most, by arithmetic), `rate` in agent-updates a second (measured now, on
-        the members of up to four seeds) and `seconds`. Validation scores, a few per cent of the
-        time at most, are not counted.
+        the members of up to four seeds) and the `seconds` that are left. Validation
+        scores, a few per cent of the time at most, are not counted.
 
     Raises:
         InputError: see `check`.
     """
+    config = without_device(config)
     check(config)
     task = task_of(sample_of(config, 4, 2000), torch.device("cpu"))
     population, replay = task.population, task.replay
@@ -46,7 +56,13 @@ def plan(config: TrainConfig, threads: int | None = None) -> dict[str, int | flo
     history_bytes = members * sum(t.nbytes for t in history.arrays().values())
     agents_bytes = sum(t.nbytes for t in population.state().values()) * members // len(population)
     state_bytes = agents_bytes + history_bytes
-    data_bytes = len(config.seeds) * config.data.transitions * TRANSITION_BYTES
+    seeds = task.seeds_of(config)
+    at_once = max(shards or [(0, members)], key=lambda part: part[1] - part[0])
+    share = (at_once[1] - at_once[0]) / members
+    data_bytes = len(set(seeds[slice(*at_once)])) * config.data.transitions * TRANSITION_BYTES
+    trained_bytes = data_bytes + _COPIES_WHILE_SAVING * int(share * state_bytes)
+    if shards is not None:
+        trained_bytes += history_bytes
     agent_bytes = population.parameters[0].nbytes
     files = len(config.agents()) + members * snapshots.count(config)
     return {
@@ -54,11 +70,11 @@ def plan(config: TrainConfig, threads: int | None = None) -> dict[str, int | flo
         "updates": config.updates,
         "agent_updates": members * config.updates,
         "parameters": architecture.parameter_count(),
-        "memory_bytes": _PROCESS_BYTES + data_bytes + _COPIES_WHILE_SAVING * state_bytes,
+        "memory_bytes": _PROCESS_BYTES + trained_bytes,
         # The state is written beside its predecessor.
         "disk_bytes": 2 * state_bytes + files * agent_bytes + history_bytes,
         "rate": rate,
-        "seconds": members * config.updates / rate,
+        "seconds": members * (config.updates - done) / rate,
     }
 
 

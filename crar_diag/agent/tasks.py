@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
-from crar_diag.agent.architecture import architecture_for
+from crar_diag.agent.architecture import Architecture, architecture_for
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.device_memory import check_fits
 from crar_diag.agent.history import History
@@ -42,11 +42,24 @@ def empty_history(config: TrainConfig) -> History:
     Raises:
         InputError: a base model of transfers will not do.
     """
-    if isinstance(config, TransferConfig):
-        (first, *_) = bases_of(config, slice(0, 1)).values()
-        return TransferTask.empty_history(config, first.architecture)
-    architecture = architecture_for(config.environment, config.observation)
-    return Task.empty_history(config, architecture)
+    kind = TransferTask if isinstance(config, TransferConfig) else Task
+    return kind.empty_history(config, architecture_of(config))
+
+
+def architecture_of(config: TrainConfig, bases: Mapping[int, Agent] | None = None) -> Architecture:
+    """Return the architecture of a run's agents; transfers have that of their base models.
+
+    Args:
+        config: of the run.
+        bases: of transfers, some base models; one is read from its file by default.
+
+    Raises:
+        InputError: a base model of transfers will not do.
+    """
+    if not isinstance(config, TransferConfig):
+        return architecture_for(config.environment, config.observation)
+    (first, *_) = (bases_of(config, slice(0, 1)) if bases is None else bases).values()
+    return first.architecture
 
 
 def sample_of(config: TrainConfig, seeds: int, transitions: int) -> TrainConfig:
@@ -54,6 +67,13 @@ def sample_of(config: TrainConfig, seeds: int, transitions: int) -> TrainConfig:
     few = min(config.data.transitions, transitions)
     data = config.data.model_copy(update={"transitions": few})
     return config.model_copy(update={"seeds": config.seeds[:seeds], "data": data})
+
+
+def without_device(config: TrainConfig) -> TrainConfig:
+    """Return a configuration as it can be asked of on a machine without the run's device."""
+    if config.engine != "graphed":
+        return config
+    return config.model_copy(update={"engine": "auto"})
 
 
 def check(config: TrainConfig, device: torch.device | str = "cpu") -> None:

@@ -256,6 +256,10 @@ def load_bases(config: TransferConfig, positions: Sequence[int] | None = None) -
     """
     agents = []
     for base in config.bases if positions is None else [config.bases[k] for k in positions]:
+        if not Path(base.path).is_file():
+            raise InputError(
+                f"base model '{base.path}' of the run is not there: run this where it is"
+            )
         agent = load_agent(base.path)
         if file_sha256(base.path) != base.sha256:
             raise InputError(

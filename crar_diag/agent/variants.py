@@ -71,13 +71,28 @@ def first_kernel(architecture: Architecture) -> str:
     return f"encoder.{position}.weight"
 
 
+def omitted(variant: str, no_disambiguation: str, delay: int, epoch: int) -> tuple[str, ...]:
+    """Return the losses that have no weight in an epoch of a transfer, whatever its configuration.
+
+    Args:
+        variant: of the transfer.
+        no_disambiguation: the loss that this variant omits.
+        delay: epoch from which `delayed-structure` has the losses of `STRUCTURE_LOSSES`.
+        epoch: counted from 0.
+    """
+    if variant == "no-disambiguation":
+        return (no_disambiguation,)
+    if variant == "delayed-structure" and epoch < delay:
+        return STRUCTURE_LOSSES
+    return ()
+
+
 def member_rule(config: TransferConfig, variant: str, learning_rate: float) -> MemberRule:
     """Return how a transfer's agent moves."""
     weights = {loss: getattr(config.loss_weights, loss).root for loss in LOSSES}
-    if variant == "no-disambiguation":
-        weights[config.no_disambiguation] = ((0, 0.0),)
-    elif variant == "delayed-structure":
-        for loss in STRUCTURE_LOSSES:
+    for loss in omitted(variant, config.no_disambiguation, config.delay, 0):
+        weights[loss] = ((0, 0.0),)
+        if variant == "delayed-structure":
             schedule = getattr(config.loss_weights, loss)
             later = [pair for pair in schedule.root if pair[0] > config.delay]
             restored = (config.delay, schedule.weight_at(config.delay))

@@ -32,6 +32,8 @@ def command(
     """
     from crar_diag.report.transfers import study_transfers
 
+    if output is not None:
+        common.check_report_place(output)
     folders = [path for path in paths if common.is_folder(path)]
     files = [path for path in paths if not common.is_folder(path)]
     study = study_transfers(folders, files, seed)

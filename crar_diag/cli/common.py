@@ -86,17 +86,19 @@ def choose_device(name: str, threads: int | None) -> "torch.device":
     return torch.device(name)
 
 
-def check_scheduler(scheduler: str | None, threads: int | None, device: str) -> None:
-    """Refuse what does not go with a scheduler.
+def choose_place(device: str, threads: int | None, scheduler: str | None) -> "torch.device":
+    """Return the device of this process: with a scheduler the CPU, for its workers have the device.
 
     Raises:
-        InputError: a number of threads, of which workers have their own, or an unknown device.
+        InputError: an unknown device, or one absent where it is needed; a number of threads with a
+            scheduler, whose workers have their own.
     """
     if scheduler is None:
-        return
+        return choose_device(device, threads)
     if threads is not None:
         raise InputError("--threads: with --scheduler each worker has its own number of threads")
     check_device_name(device)
+    return choose_device("cpu", None)
 
 
 @contextmanager

@@ -115,15 +115,19 @@ def check_places(output: Path | None, name: str | None, figure: Path | None) -> 
         raise InputError("--name is that of a group in a report: give -o, too")
 
 
-def group_name(files: Sequence[Path], name: str | None) -> str:
+def group_name(stems: Sequence[str], name: str | None) -> str:
     """Return what a comparison's group is called: `<a>-to-<b>`, or the given name.
+
+    Args:
+        stems: the files' names without their suffix.
+        name: given by the user, if any.
 
     Raises:
         InputError: a report cannot have a group of that name.
     """
     from crar_diag.report.netcdf import check_name
 
-    found = "-to-".join(file.stem for file in files) if name is None else name
+    found = "-to-".join(stems) if name is None else name
     which = "the files' names, joined" if name is None else "--name"
     try:
         check_name(found, which)

@@ -152,7 +152,10 @@ def _names(files: list[Path], name: str | None, needed: bool) -> list[str]:
         )
     if not needed:
         return [file.stem for file in files]
-    names = [comparing.group_name([file], name) for file in files]
+    stems = [file.stem for file in files]
+    if len(set(stems)) < len(stems):
+        stems = [f"{file.parent.name}-{file.stem}" for file in files]
+    names = [comparing.group_name([stem], name) for stem in stems]
     for k, own in enumerate(names):
         if own in names[:k]:
             raise InputError(

@@ -130,12 +130,11 @@ def command(
         raise InputError(f"--device {device}: the engine {LIBRARY} computes on the CPU")
     if engine == LIBRARY and scheduler is not None:
         raise InputError(f"--scheduler: the engine {LIBRARY} computes on this machine")
-    common.check_scheduler(scheduler, threads, device)
+    where = common.choose_place(device if engine == OWN else "cpu", threads, scheduler)
     if scheduler is not None and device not in ("auto", "cpu"):
         raise InputError(f"--device {device}: with --scheduler landscapes are computed on CPUs")
     refit = landscape_views.refit_settings(refit_iterations, refit_tolerance)
     comparing.check_places(output, name, figure)
-    where = common.choose_device(device if engine == OWN and scheduler is None else "cpu", threads)
     between = landscape_views.between_agents(
         (a, b, third), dynamics_from, domain, weight, transitions, seed, where
     )
@@ -172,7 +171,7 @@ def command(
 
 def _label(between: "Between", name: str | None, engine: str) -> str:
     """Return the name of the groups; what the library computes does not take our place."""
-    label = comparing.group_name([agent.path for agent in between.ends.agents[:2]], name)
+    label = comparing.group_name([agent.path.stem for agent in between.ends.agents[:2]], name)
     return label if engine == OWN else f"{label}-{engine}"
 
 

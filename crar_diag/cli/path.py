@@ -100,7 +100,7 @@ def command(
     common.choose_device("cpu", threads)
     sample = (transitions, seed)
     between, alignment = _between((a, b), dynamics_from, kinds, align, domain, weight, sample)
-    label = comparing.group_name([a, b], name) if output is not None else ""
+    label = comparing.group_name([a.stem, b.stem], name) if output is not None else ""
     angle, workers = _angle(between, rotation), torch.get_num_threads()
     request = _Request(kinds, refit_iterations, points, angle, workers)
     settings = PathSettings(bends=bends, iterations=iterations, seed=seed)

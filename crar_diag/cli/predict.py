@@ -49,6 +49,8 @@ def command(
         raise InputError(f"--variant: unknown {show(variant)}{did_you_mean(variant, VARIANTS)}")
     if output is not None and not runs:
         raise InputError("-o needs --runs: without transfers nothing is foretold")
+    if output is not None:
+        common.check_report_place(output)
     files = common.checkpoint_files(bases)
     agents = load_agents(files)
     labels = _labels(files)

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ EXAMPLE = (
     "study in five minutes on two cores; [bold]crar-diag reproduce simple-maze --preset quick "
     "--out study --resume[/bold] goes on after an interruption."
 )
+
+# What a command without Ctrl-C of its own returns then, instead of raising.
+_INTERRUPTED = 130
 
 # The commands that take `--scheduler`.
 _ON_WORKERS = ("train", "transfer", "landscape")
@@ -108,6 +112,8 @@ def _run(arguments: Sequence[str]) -> str:
     printed = io.StringIO()
     with common.as_command(arguments), contextlib.redirect_stdout(printed):
         code = app(args=list(arguments), prog_name="crar-diag", standalone_mode=False) or 0
+    if code == _INTERRUPTED:
+        raise KeyboardInterrupt
     if code:
         raise CrarDiagError(f"'{_text(arguments)}' ended with exit code {code}")
     return printed.getvalue()
@@ -118,10 +124,20 @@ def _text(arguments: Sequence[str]) -> str:
 
 
 def _on(scheduler: str | None, arguments: Sequence[str]) -> Sequence[str]:
-    """Return a command with the scheduler on whose workers it computes, if it is one that can."""
-    if scheduler is None or arguments[0] not in _ON_WORKERS:
+    """Return a command with the scheduler on whose workers it computes, if it is one that can.
+
+    A run that was begun as a whole, without the scheduler, goes on as a whole.
+    """
+    if scheduler is None or arguments[0] not in _ON_WORKERS or _whole(arguments):
         return arguments
     return (*arguments, "--scheduler", scheduler)
+
+
+def _whole(arguments: Sequence[str]) -> bool:
+    from crar_diag.agent.runfolder import RESUME_NAME
+
+    given = dict(itertools.pairwise(arguments))
+    return "--out" in given and (Path(given["--out"]) / RESUME_NAME).exists()
 
 
 class _Teller:

@@ -10,6 +10,7 @@ from crar_diag.errors import InputError
 
 if TYPE_CHECKING:
     from crar_diag.agent.config import TrainConfig
+    from crar_diag.agent.runfolder import Run
     from crar_diag.agent.training import Progress, RunResult
 
 OutOption = Annotated[Path, typer.Option("--out", help="Run folder to write.")]
@@ -93,10 +94,13 @@ def run(
     from crar_diag.agent.training import Watch, train
     from crar_diag.cli.tensorboard import board
 
-    common.check_scheduler(scheduler, threads, device)
-    where = common.choose_device("cpu" if scheduler else device, threads)
-    if resume and _is_finished(out):  # no worker is needed to say so
+    where = common.choose_place(device, threads, scheduler)
+    begun = _begun(out) if resume else None
+    if begun is not None and begun.finished:  # no worker is needed to say so
         scheduler = shard_size = None
+    here_in_shards = shard_size is not None or (begun is not None and begun.in_shards)
+    if here_in_shards and scheduler is None and shard_size is None:
+        typer.echo("crar-diag: begun in shards, the run goes on in shards, here", err=True)
     with (
         common.ProgressLine() as line,
         common.stoppable() as stop,
@@ -109,7 +113,7 @@ def run(
             line.show(progress.updates / progress.total, done, rate, "agent-updates", left)
 
         watch = Watch(progress=show, recorded=recorded, stop=stop.is_set)
-        if scheduler is None and shard_size is None:
+        if scheduler is None and not here_in_shards:
             return train(config, out, resume=resume, device=where, threads=threads, watch=watch)
         from crar_diag.distributed.pools import LocalPool
         from crar_diag.distributed.writer import train_in_shards
@@ -122,10 +126,11 @@ def run(
             return train_in_shards(config, out, workers, device=device, **shards)
 
 
-def _is_finished(out: Path) -> bool:
+def _begun(out: Path) -> "Run | None":
+    """Return the run in a folder, finished or not; None if there is none."""
     from crar_diag.agent.runfolder import CONFIG_NAME, read_run
 
-    return (out / CONFIG_NAME).is_file() and read_run(out, complete=False).finished
+    return read_run(out, complete=False) if (out / CONFIG_NAME).is_file() else None
 
 
 def check_kind(out: Path, transfers: bool) -> None:
@@ -148,37 +153,53 @@ def print_plan(
     config: "TrainConfig | None",
     out: Path,
     resume: bool,
+    device: str,
     threads: int | None,
     as_json: bool,
     scheduler: str | None = None,
     shard_size: int | None = None,
 ) -> None:
-    """Print what a run would take on this machine, and in how many shards."""
+    """Print what a run would take on this machine, what is left of it, and in how many shards."""
     from crar_diag.agent.config_sources import to_toml
     from crar_diag.agent.forecast import plan
     from crar_diag.agent.runfolder import choose_config
+    from crar_diag.agent.tasks import check
 
-    common.check_scheduler(scheduler, threads, "cpu")
+    where = common.choose_place(device, threads, scheduler)
     config = choose_config(out, config, resume)
-    found: dict[str, Any] = {"out": str(out), **plan(config, threads)}
-    if scheduler is not None or shard_size is not None:
+    begun = _begun(out) if resume else None
+    shards = None
+    if scheduler or shard_size or (begun is not None and begun.in_shards):
         from crar_diag.distributed.shards import cut
-        from crar_diag.distributed.writer import default_size
+        from crar_diag.distributed.writer import choose_size
 
-        found["shards"] = len(cut(config, shard_size or default_size(config)))
+        shards = cut(config, choose_size(begun or config, shard_size))
+    elif scheduler is None:
+        check(config, where)
+    done = begun.updates_done if begun is not None else 0
+    found: dict[str, Any] = {"out": str(out), **plan(config, threads, done, shards)}
+    if shards is not None:
+        found["shards"] = len(shards)
     if as_json:
         common.print_json({**found, "config": config.model_dump(mode="json")})
         return
     typer.echo(to_toml(config))
     typer.echo(
         f"would train {found['members']} agents of {found['parameters']:,} parameters for "
-        f"{found['updates']:,} updates into '{out}': about "
+        f"{found['updates']:,} updates{_behind(done)} into '{out}': about "
         f"{common.duration(found['seconds'])} (at {common.rate(found['rate'])} agent-updates a "
         f"second on the CPU, measured now), {common.size(found['memory_bytes'])} of memory, "
         f"{common.size(found['disk_bytes'])} of disk"
     )
     if "shards" in found:
-        typer.echo(f"in {found['shards']:,} shards; the time is that of this machine alone")
+        typer.echo(
+            f"in {found['shards']:,} shards; the time is that of this machine alone, the memory "
+            "that of one shard at a time"
+        )
+
+
+def _behind(done: int) -> str:
+    return f" ({done:,} of them are done)" if done else ""
 
 
 def print_result(result: "RunResult", as_json: bool, agent: str) -> None:

@@ -44,14 +44,10 @@ def command(
     """
     from crar_diag.cli.scores_output import show
     from crar_diag.report.score_study import study_scores
-    from crar_diag.report.style import check_format
 
     if number is not None and figure is None:
         raise InputError("--number needs --figure, the file to draw in")
-    if figure is not None:
-        check_format(figure)
-    if output is not None:
-        common.check_report_place(output)
+    comparing.check_places(output, None, figure)
     study = study_scores(file, last=last, seed=seed)
     drawn = {} if figure is None else _draw(study, number)
     if output is not None:

@@ -64,8 +64,7 @@ def command(
     else:
         running.check_kind(out, transfers=False)
     if dry_run:
-        common.choose_device(device, threads)
-        running.print_plan(chosen, out, resume, threads, as_json, scheduler, shard_size)
+        running.print_plan(chosen, out, resume, device, threads, as_json, scheduler, shard_size)
         return
     result = running.run(chosen, out, resume, device, threads, tensorboard, scheduler, shard_size)
     running.print_result(result, as_json, "seed")

@@ -18,12 +18,11 @@ import numpy as np
 import torch
 
 from crar_diag.agent import checkpoint
-from crar_diag.agent.architecture import architecture_for
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.device_memory import check_fits
 from crar_diag.agent.loading import Agent
 from crar_diag.agent.task import Task
-from crar_diag.agent.tasks import task_of
+from crar_diag.agent.tasks import architecture_of, task_of
 from crar_diag.agent.trainer import Trainer
 from crar_diag.agent.transfer_config import TransferConfig
 from crar_diag.agent.versions import library_versions
@@ -176,11 +175,7 @@ def turn() -> Iterator[None]:
 
 def _task(order: Order, device: torch.device) -> Task:
     config, (first, last) = order.config, order.members
-    if order.bases is None:
-        architecture = architecture_for(config.environment, config.observation)
-    else:
-        architecture = next(iter(order.bases.values())).architecture
-    check_fits(config, architecture, last - first, device)
+    check_fits(config, architecture_of(config, order.bases), last - first, device)
     return task_of(config, device, slice(first, last), order.bases)
 
 

@@ -20,9 +20,9 @@ import torch
 from crar_diag.agent import snapshots
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.loading import Agent
-from crar_diag.agent.runfolder import RunFolder
+from crar_diag.agent.runfolder import Run, RunFolder
 from crar_diag.agent.storage import write_atomically
-from crar_diag.agent.tasks import check, empty_history
+from crar_diag.agent.tasks import check, empty_history, without_device
 from crar_diag.agent.training import Progress, RunInterruptedError, RunResult, Watch, finished
 from crar_diag.agent.transfer import bases_of, bases_used
 from crar_diag.agent.transfer_config import TransferConfig
@@ -101,15 +101,16 @@ def train_in_shards(
         CrarDiagError: a shard failed again and again; what came back is saved.
     """
     if config is not None:
-        check(_anywhere(config))
+        check(without_device(config))
     with RunFolder.open(out, config, resume) as folder:
         if folder.finished:
             return finished(folder)
-        check(_anywhere(folder.config))
+        check(without_device(folder.config))
         if folder.read_resume() is not None:
             raise InputError(
                 f"run folder '{folder.path}' holds a run that was begun as a whole: resume it "
-                "without shards"
+                "without shards",
+                arguments=["shard_size", "scheduler"],
             )
         writer = _Writer(folder, shard_size, pool, interval, device, watch or Watch())
         writer.restore()
@@ -121,13 +122,6 @@ def train_in_shards(
                 arguments=["resume"],
             ) from error
         return writer.finish()
-
-
-def _anywhere(config: TrainConfig) -> TrainConfig:
-    """Return a configuration as it can be checked on a machine without the workers' devices."""
-    if config.engine != "graphed":
-        return config
-    return config.model_copy(update={"engine": "auto"})
 
 
 class _Writer:
@@ -146,7 +140,8 @@ class _Writer:
         self.interval, self.device = interval, device
         self.run, self.versions = uuid4().hex, library_versions()
         self.checkpoint_paths = folder.checkpoint_paths()
-        self.history, self.size = empty_history(config), _size(folder, size)
+        folder.open_shards()
+        self.history, self.size = empty_history(config), choose_size(folder, size)
         self.shards = [
             _Shard(members, folder.shards_path / _file(members), bases, members[1] - members[0])
             for members, bases in _with_bases(config, cut(config, self.size))
@@ -314,23 +309,29 @@ def _file(members: tuple[int, int]) -> str:
     return f"members-{members[0]:06}-{members[1] - 1:06}.safetensors"
 
 
-def _size(folder: RunFolder, size: int | None) -> int:
+def choose_size(run: Run | TrainConfig, size: int | None) -> int:
     """Return the size of a run's shards: that of the states in its folder, if it has any.
 
+    Args:
+        run: that was begun, or the configuration of one that was not.
+        size: given; `default_size` by default.
+
     Raises:
-        InputError: they are of another size than the given one, or of none.
+        InputError: the states are of another size than the given one, or of none.
     """
-    there = folder.open_shards()
-    if not there:
-        return default_size(folder.config) if size is None else size
-    saved = folder.read_state(there[0])
+    if isinstance(run, TrainConfig):
+        return default_size(run) if size is None else size
+    states = run.shard_states()
+    if not states:
+        return choose_size(run.config, size)
+    saved = run.read_state(states[0])
     if saved is None or "size" not in saved[1]:
-        raise InputError(f"resume state '{there[0]}' is not one of a shard")
+        raise InputError(f"resume state '{states[0]}' is not one of a shard")
     found = int(saved[1]["size"])
     if size in (None, found):
         return found
     raise InputError(
-        f"run folder '{folder.path}' holds shards of {found} agents, not of {size}: resume it with "
+        f"run folder '{run.path}' holds shards of {found} agents, not of {size}: resume it with "
         "the same size",
         arguments=["shard_size"],
     )

@@ -29,6 +29,7 @@ from crar_diag.agent.losses import Batch, Forward
 from crar_diag.agent.networks import of_component
 from crar_diag.agent.probes import HELD_OUT_TRANSITIONS
 from crar_diag.agent.replay import Transitions
+from crar_diag.agent.variants import omitted
 from crar_diag.envs import simple_maze
 from crar_diag.envs.domains import get_domain
 from crar_diag.envs.names import SIMPLE_MAZE
@@ -133,8 +134,9 @@ def same_dynamics(agents: Sequence[Agent]) -> bool:
 def weights_of(agent: Agent, chosen: Mapping[str, float] | None = None) -> dict[str, float]:
     """Return the weights of the losses in the weighted sum.
 
-    They are the step ratios that the agent was trained with in the end: a rule with one optimizer a
-    loss descends no single sum, and its weights scale steps.
+    They are the step ratios that the agent was trained with in its last epoch, without what its
+    variant of a transfer omits: a rule with one optimizer a loss descends no single sum, and its
+    weights scale steps.
 
     Args:
         agent: whose file's configuration has them.
@@ -148,18 +150,32 @@ def weights_of(agent: Agent, chosen: Mapping[str, float] | None = None) -> dict[
             raise InputError(
                 f"unknown loss '{name}'{did_you_mean(name, LOSSES)}", arguments=["weight"]
             )
+    configuration = agent.metadata.configuration
     try:
-        schedules = agent.metadata.configuration["loss_weights"]
-        found = {
-            name: float(s[-1][1] if isinstance(s := schedules[name], list) else s)
-            for name in LOSSES
-        }
+        epoch = _last_epoch(agent)
+        found = {name: _weight_at(configuration["loss_weights"][name], epoch) for name in LOSSES}
+        if configuration.get("kind") == "transfer":
+            keys = configuration["no_disambiguation"], configuration["delay"]
+            for name in omitted(configuration["variants"][0], *keys, epoch):
+                found[name] = 0.0
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(
             f"checkpoint '{agent.path}': its configuration must hold loss_weights, which the sum "
             f"of losses needs: {error!r}"
         ) from error
     return found | dict(chosen or {})
+
+
+def _last_epoch(agent: Agent) -> int:
+    """Return the epoch of an agent's last update, counted from 0."""
+    return max(0, agent.metadata.updates - 1) // agent.metadata.configuration["updates_per_epoch"]
+
+
+def _weight_at(schedule: Any, epoch: int) -> float:
+    """Return the weight that holds in an epoch; a schedule is one number, or pairs from 0 on."""
+    if not isinstance(schedule, list):
+        return float(schedule)
+    return float([weight for start, weight in schedule if start <= epoch][-1])
 
 
 def agent_problem(

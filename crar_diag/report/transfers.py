@@ -30,6 +30,7 @@ class TransferStudy:
         finals: how every transfer ended; see `embedding.finals`.
         judged: which of them succeeded.
         statistics: see `statistics_of`.
+        seed: of all resampling.
     """
 
     runs: tuple[TransferOutcomes, ...]
@@ -37,6 +38,7 @@ class TransferStudy:
     finals: xr.Dataset
     judged: Judged
     statistics: dict[str, xr.Dataset]
+    seed: int
 
     def groups(self) -> dict[str, xr.Dataset]:
         """Return everything as groups of a report."""
@@ -52,7 +54,7 @@ class TransferStudy:
     def restarts(self) -> dict[str, xr.Dataset]:
         """What restarts are worth, by the name of each run that has them."""
         return {
-            label: restarts_of(run)
+            label: restarts_of(run, self.seed)
             for label, run in zip(self.labels, self.runs, strict=True)
             if run.config.restarts > 1 and counts(run).any()
         }
@@ -156,7 +158,7 @@ def study_transfers(
     judged = judge(together)
     names = tuple(run_labels([run.path for run in runs]) if labels is None else labels)
     statistics = statistics_of(together, judged.success, seed)
-    return TransferStudy(runs, names, together, judged, statistics)
+    return TransferStudy(runs, names, together, judged, statistics, seed)
 
 
 def _one_name_a_base(finals: xr.Dataset) -> xr.Dataset:

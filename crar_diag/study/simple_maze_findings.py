@@ -120,11 +120,11 @@ def _minima(report: Report, dynamics: str) -> Finding:
         else "with free dynamics they lie in none"
     )
     source = "section 5.1.3, appendix A" if frozen else "section 5.1.3, appendix B"
-    failures = _failed_names(report)
+    failures = _failed_files(report)
     verdicts = []
     for group in report.matching("hessian/*"):
         one = report.read(group)
-        if group.rpartition("/")[2] not in failures or dynamics not in one.space.values:
+        if one.attrs["sha256"] not in failures or dynamics not in one.space.values:
             continue
         if "polished" in one.point.values:
             found = str(one.verdict.sel(space=dynamics, point="polished").values)
@@ -144,9 +144,15 @@ def _minima(report: Report, dynamics: str) -> Finding:
     )
 
 
-def _failed_names(report: Report) -> set[str]:
-    ended = outcomes(report)
-    return set(ended.transfer.values[~ended.success.values].astype(str))
+def _failed_files(report: Report) -> set[str]:
+    """Return the SHA-256 of the failed transfers' files: names occur in several runs."""
+    ended = outcomes(report, remedied=True)
+    failed = ended.isel(transfer=np.flatnonzero(~ended.success.values))
+    names = failed.transfer.values.astype(str)
+    return {
+        str(report.runs[run].checkpoint_sha256.sel(agent=name).values)
+        for run, name in zip(failed.states_run.values.astype(str), names, strict=True)
+    }
 
 
 def _barrier(report: Report) -> Finding:

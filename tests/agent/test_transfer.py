@@ -453,7 +453,7 @@ def test_resume_refuses_a_base_that_has_changed_or_is_gone(tmp_path):
         assert content(tmp_path / "run") == before
 
     base.unlink()
-    refused(rf"^checkpoint '{base}' does not exist$")
+    refused(rf"^base model '{base}' of the run is not there: run this where it is$")
     shutil.copy(TWO[1], base)
     sha = config.bases[0].sha256[:12]
     refused(rf"^base model '{base}' is not the file that this run began with: .* {sha}\.\.\.$")

@@ -306,7 +306,7 @@ def bad(run, bases, tmp_path_factory):
         ("begun", r"^run folder '.*begun' is not complete: expected 2 members, missing orig"),
         ("incomplete", r"^run folder '.*incomplete' is not complete: .*, missing original-even0-"),
         ("mine", r"^'.*mine' is not a run folder: expected a folder with a run.toml$"),
-        ("orphan", r"^checkpoint '.*orphan.safetensors' does not exist$"),
+        ("orphan", r"^base model '.*orphan.safetensors' of the run is not there: run this w"),
         ("changed", r"^base model '.*changed.safetensors' is not the file that this run began w"),
         ("none", r"^checkpoint '.*none' does not exist$"),
         ("mine/thesis.tex", r"^checkpoint '.*thesis.tex' is empty$"),
@@ -362,6 +362,6 @@ def test_a_file_that_is_no_report_is_unharmed(cli, run, tmp_path):
 
 def test_a_report_in_no_folder_is_not_made(cli, run, tmp_path):
     answer = cli("cluster", run, "-o", tmp_path / "nowhere" / "report.h5")
-    assert answer.code == 1
-    assert "nowhere' is not a folder" in answer.sentence
+    assert answer.code == 2
+    assert re.search("report.h5': there is no folder '.*nowhere'$", answer.sentence)
     assert snapshot(tmp_path) == {}

@@ -274,12 +274,14 @@ def test_wrong_options_are_refused_before_any_work(cli, files, monkeypatch, opti
 
 def test_names_that_would_meet_in_a_report_are_refused(cli, maze_run, tmp_path):
     first = maze_run / "base-seed0.safetensors"
-    second = shutil.copy(WRONG, tmp_path / first.name)
+    folder = tmp_path / maze_run.name
+    folder.mkdir()
+    second = shutil.copy(WRONG, folder / first.name)
     answer = cli("curvature", first, second, "-o", tmp_path / "report.h5")
     assert answer.code == 2
     assert answer.sentence == (
-        f"checkpoints '{first}' and '{second}' would both be called 'base-seed0': give them one "
-        "at a time, with --name"
+        f"checkpoints '{first}' and '{second}' would both be called "
+        f"'{maze_run.name}-base-seed0': give them one at a time, with --name"
     )
     answer = cli("curvature", first, WRONG, "-o", tmp_path / "report.h5", "--name", "a")
     assert answer.code == 2

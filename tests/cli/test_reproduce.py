@@ -112,3 +112,12 @@ def test_a_folder_with_other_files_is_refused(cli, tmp_path):
     answer = cli("reproduce", "simple-maze", "--preset", "quick", "--out", tmp_path)
     assert answer.code == 2
     assert "holds files and no study" in answer.sentence
+
+
+def test_ctrl_c_in_a_step_ends_the_study_as_ctrl_c_does(cli, tmp_path, small, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("crar_diag.report.runs.gather", interrupted)
+    answer = cli("reproduce", "simple-maze", "--preset", "quick", "--out", tmp_path / "s")
+    assert answer.code == 130

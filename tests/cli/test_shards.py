@@ -10,7 +10,8 @@ from crar_diag.agent.training import RunInterruptedError, Watch, train
 from crar_diag.cli import common, reproduce
 from crar_diag.distributed import scheduler
 from crar_diag.distributed.pools import LocalPool
-from crar_diag.errors import PoolLostError
+from crar_diag.distributed.writer import train_in_shards
+from crar_diag.errors import InputError, PoolLostError
 from tests.cli.landscapes import A, B
 from tests.cli.test_train import RUN, SMALL
 from tests.runs import BASES, assert_same_run, content, maze_config
@@ -56,19 +57,19 @@ def test_an_interrupted_run_in_shards_says_how_to_go_on(cli, tmp_path, maze_run)
     for path in folder.glob("*.safetensors"):
         path.unlink()
     (folder / "shards").mkdir()
+    with pytest.raises(InputError, match="was begun in shards: resume it in shards"):
+        train(config, folder, resume=True)
     answer = cli("train", "--resume", "--out", folder)
-    assert answer.code == 2
-    assert answer.sentence == (
-        f"run folder '{folder}' holds a run that was begun in shards: resume it in shards "
-        "(--shard-size, --scheduler)"
-    )
-    assert cli("train", "--resume", "--shard-size", 2, "--out", folder).code == 0
+    assert answer.code == 0
+    assert answer.err == "crar-diag: begun in shards, the run goes on in shards, here\n"
     assert content(folder) == content(maze_run)
     with pytest.raises(RunInterruptedError):
         train(config, tmp_path / "whole", watch=Watch(stop=lambda: True))
     answer = cli("train", "--resume", "--shard-size", 2, "--out", tmp_path / "whole")
     assert answer.code == 2
-    assert answer.sentence.endswith("was begun as a whole: resume it without shards")
+    assert answer.sentence.endswith(
+        "was begun as a whole: resume it without shards (--shard-size, --scheduler)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,10 @@ def test_an_interrupted_run_in_shards_says_how_to_go_on(cli, tmp_path, maze_run)
 def test_a_plan_says_how_many_shards(cli, tmp_path, options, count):
     given = [*SMALL, "--seeds", "0:4", "--updates", 50, *options, "--out", tmp_path, "--dry-run"]
     last = cli(*given).out.splitlines()[-1]
-    assert last == f"in {count} shards; the time is that of this machine alone"
+    assert last == (
+        f"in {count} shards; the time is that of this machine alone, the memory that of one shard "
+        "at a time"
+    )
     assert cli(*given, "--json").json["shards"] == count
     assert "shards" not in cli(*given[:-5], "--out", tmp_path, "--dry-run", "--json").json
 
@@ -179,3 +183,22 @@ def test_without_workers_it_says_that_it_waits(capsys, monkeypatch):
         assert capsys.readouterr().err == (
             "crar-diag: the scheduler at 'empty' has no workers yet: waiting for some\n"
         )
+
+
+def test_a_plan_of_a_run_that_waits_knows_its_shards(cli, tmp_path):
+    folder, calls = tmp_path / "run", iter(range(100))
+    watch = Watch(stop=lambda: next(calls) > 2)
+    with pytest.raises(RunInterruptedError), LocalPool(1) as pool:
+        train_in_shards(maze_config("0:4"), folder, pool, shard_size=1, watch=watch)
+    plan = ("train", "--resume", "--out", folder, "--dry-run")
+    assert cli(*plan, "--json").json["shards"] == 4
+    answer = cli(*plan, "--shard-size", 2)
+    assert (answer.code, "holds shards of 1 agents, not of 2" in answer.sentence) == (2, True)
+
+
+def test_a_plan_for_workers_with_devices_that_are_not_here(cli, tmp_path):
+    given = [*SMALL, "--updates", 50, "--out", tmp_path, "--dry-run", "--set", "engine=graphed"]
+    answer = cli(*given, "--scheduler", "x", "--device", "cuda", "--json")
+    assert (answer.code, answer.json["config"]["engine"]) == (0, "graphed")
+    answer = cli(*given, "--device", "cpu")
+    assert (answer.code, "trains on cuda, not on cpu" in answer.sentence) == (2, True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from crar_diag.agent import probes, runfolder
+from crar_diag.agent import forecast, probes, runfolder
 from crar_diag.agent.runfolder import read_run
 from crar_diag.agent.training import RunInterruptedError, Watch, train
 from crar_diag.agent.transfer_config import VARIANTS
@@ -366,3 +366,12 @@ def test_an_error_of_a_shard_ends_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "library_versions", lambda: {**library_versions(), "torch": "0"})
     with pytest.raises(InputError, match=r"^this process has torch"):
         in_shards(maze_config(), tmp_path / "run")
+
+
+def test_a_plan_is_of_what_is_left_in_one_shard_at_a_time(monkeypatch):
+    monkeypatch.setattr(forecast, "_MEASURE_SECONDS", 0.01)
+    config = maze_config("0:8", 50)
+    whole, shard = (forecast.plan(config, 1, 20, shards) for shards in (None, cut(config, 2)))
+    assert shard["memory_bytes"] < whole["memory_bytes"]
+    assert shard["disk_bytes"] == whole["disk_bytes"]
+    assert whole["seconds"] == pytest.approx(8 * 30 / whole["rate"])

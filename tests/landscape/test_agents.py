@@ -179,6 +179,24 @@ def test_weights_are_the_last_of_the_files_schedules():
         weights_of(agent, {"volum": 1.0})
 
 
+@pytest.mark.parametrize(
+    ("variant", "epochs", "omitted"),
+    [
+        ("original", 3, ()),
+        ("no-disambiguation", 3, ("random_pairs",)),
+        ("delayed-structure", 15, ("volume", "random_pairs", "consecutive_pairs")),
+        ("delayed-structure", 16, ()),
+    ],
+)
+def test_what_a_variant_omits_has_no_weight(variant, epochs, omitted):
+    agent = load_agent(CORRECT)
+    per_epoch = agent.metadata.configuration["updates_per_epoch"]
+    configuration = {**agent.metadata.configuration, "variants": [variant]}
+    changes = {"configuration": configuration, "updates": epochs * per_epoch}
+    own = dataclasses.replace(agent, metadata=agent.metadata.model_copy(update=changes))
+    assert weights_of(own) == weights_of(agent) | dict.fromkeys(omitted, 0.0)
+
+
 # What can be compared
 
 

@@ -1,5 +1,6 @@
 """Reports of transfers that never ran, with outcomes known by construction."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +34,12 @@ class Ended:
 
     @property
     def name(self) -> str:
-        restarts = f"-of{self.restarts}" if self.restarts > 1 else ""
-        return f"{self.variant}-{self.base}-lr{self.rate:g}-seed{self.seed}{restarts}"
+        return f"{self.variant}-{self.base}-lr{self.rate:g}-seed{self.seed}"
+
+
+def sha_of(run: str, name: str) -> str:
+    """The SHA-256 of a transfer's file, were there any."""
+    return hashlib.sha256(f"{run}/{name}".encode()).hexdigest()
 
 
 def outcome(ended: Sequence[Ended]) -> xr.Dataset:
@@ -51,6 +56,7 @@ def outcome(ended: Sequence[Ended]) -> xr.Dataset:
         "kind": [one.kind for one in ended],
         "distance": [one.distance for one in ended],
         "score": [one.score for one in ended],
+        "states_run": [one.run for one in ended],
         "success": [one.success for one in ended],
     }
     losses = np.array([[one.transition, 0.05] for one in ended])
@@ -68,6 +74,12 @@ def report(path: Path, ended: Sequence[Ended], **groups: xr.Dataset) -> Report:
     """A report of these transfers with their statistics, and further groups, `__` for `/`."""
     found = outcome(ended)
     all_groups = {"outcome": found}
+    for run in {one.run for one in ended}:
+        names = [one.name for one in ended if one.run == run]
+        shas = np.array([sha_of(run, name) for name in names])
+        coords = {"agent": labelled(["agent"], np.array(names), "agent")}
+        data = {"checkpoint_sha256": labelled(["agent"], shas, "SHA-256")}
+        all_groups[f"config/{run}"] = xr.Dataset(data, coords=coords)
     for name, data in statistics_of(found, found.success.values).items():
         all_groups[f"statistics/{name}"] = data
     all_groups |= {name.replace("__", "/"): data for name, data in groups.items()}

@@ -38,7 +38,7 @@ def test_restarts_serve_only_where_no_plain_transfer_is_correct(tmp_path):
     found = {one.base: one.correct for one in pairs(report(tmp_path, ended))}
     assert found == {
         "a": "transfers/original-a-lr0.0001-seed0",
-        "b": "restarts/original-b-lr0.0001-seed0-of3",
+        "b": "restarts/original-b-lr0.0001-seed0",
     }
 
 
@@ -56,7 +56,7 @@ def test_bases_are_ordered_by_success_and_then_by_distance(tmp_path):
 
 
 def test_remedied_transfers_do_not_count_as_plain_ones(tmp_path):
-    found = report(tmp_path, [*of_base("a", 1, 2), *of_base("a", 2, 2, restarts=3)])
+    found = report(tmp_path, [*of_base("a", 1, 2), *of_base("a", 2, 2, restarts=3, run="restarts")])
     assert outcomes(found).sizes["transfer"] == 2
     assert outcomes(found, remedied=True).sizes["transfer"] == 4
     with pytest.raises(InputError, match="no transfer of the variant 'finetune'"):

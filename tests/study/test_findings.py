@@ -15,7 +15,7 @@ from crar_diag.study import (
 )
 from crar_diag.study.findings import GROUP, Finding, contains, findings_dataset, median, mostly
 from tests.report.labelled import MADE
-from tests.study.reported import Ended, of_base, report
+from tests.study.reported import Ended, of_base, report, sha_of
 
 
 def by_name(findings: list[Finding]) -> dict[str, Finding]:
@@ -75,24 +75,31 @@ def test_exchanges_are_not_turned_and_their_loss_is_not_slightly_higher(tmp_path
     assert found["transition loss of failures over that of successes"].verdict == "differs"
 
 
-def hessian(verdicts: list[str]) -> xr.Dataset:
+def hessian(one: Ended, verdicts: list[str]) -> xr.Dataset:
     return xr.Dataset(
         {"verdict": labelled(["space", "point"], np.array(verdicts)[:, None], "verdict")},
         coords={
             "space": labelled(["space"], ["frozen", "unfrozen"], "space"),
             "point": labelled(["point"], ["polished"], "point"),
         },
+        attrs={"sha256": sha_of(one.run, one.name)},
     )
 
 
 def test_verdicts_of_failed_transfers_alone_are_counted(tmp_path):
-    ended = of_base("a", 1, 9)
+    plain = of_base("a", 1, 9)
+    # A remedied transfer has the name of a plain one.
+    again = Ended("a", 1, True, restarts=3, run="restarts")
     wrong = {
-        f"hessian__{one.name}": hessian(["local minimum", "not stationary (gradient norm 1)"])
-        for one in ended[1:]
+        f"hessian__{one.name}": hessian(one, ["local minimum", "not stationary (gradient norm 1)"])
+        for one in plain[1:]
     }
-    right = {f"hessian__{ended[0].name}": hessian(["saddle", "local minimum"])}
-    found = by_name(simple_maze_findings.findings(report(tmp_path, ended, **wrong, **right)))
+    right = {
+        f"hessian__{one.run}-{one.name}": hessian(one, ["saddle", "local minimum"])
+        for one in (plain[0], again)
+    }
+    given = report(tmp_path, [*plain, again], **wrong, **right)
+    found = by_name(simple_maze_findings.findings(given))
     for what in ("failed transfers lie in a local minimum", "with free dynamics they lie in none"):
         assert (found[what].ours, found[what].verdict) == ("8 of 8", "agrees")
 
