@@ -10,6 +10,8 @@ GPU is: a CPU has the fused engine, and `train.py` for it.
 """
 
 import argparse
+import gc
+import itertools
 import json
 import math
 import sys
@@ -21,10 +23,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from crar_diag.agent import networks
+from crar_diag.agent import networks, replay
 from crar_diag.agent.architecture import architecture_for
 from crar_diag.agent.assembly import member_rule, update_rule
 from crar_diag.agent.config import TrainConfig
@@ -35,10 +38,12 @@ from crar_diag.agent.presets import preset
 from crar_diag.agent.replay import Replay
 from crar_diag.agent.streams import stream
 from crar_diag.envs.data import gather
-from crar_diag.envs.names import ENVIRONMENTS
+from crar_diag.envs.names import ENVIRONMENTS, SIMPLE_MAZE
 from crar_diag.envs.observer import Observer
 
-TRANSITIONS = 2000  # of each agent: a batch takes as long from few as from many
+# Of each agent: a batch takes as long from few as from many, if its pictures are drawn anew for
+# it, as a labyrinth's 200,000 transitions have them.
+TRANSITIONS = 2000
 _KINDS = {
     "convolution": ("conv", "cudnn", "implicit_gemm", "winograd"),
     "product": ("gemm", "cutlass", "cublas", "addmm", "bmm", "mm"),
@@ -48,7 +53,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement: rates in agent-updates a second."""
+    """One measurement: rates in agent-updates a second, memory of the device."""
 
     environment: str
     engine: str
@@ -70,8 +75,11 @@ def make(config: TrainConfig, members: int, device: torch.device) -> tuple[Popul
     population = Population(architecture, networks.stack(agents), update_rule(config), rules)
     data = gather(config.environment, TRANSITIONS, stream(0, "data"))
     observer = Observer(config.environment, config.observation, config.domain)
+    replay.TABLE_LIMIT = 4096 if config.environment == SIMPLE_MAZE else 0
     everyone = [data] * members, [observer] * members, range(members)
-    return population.to(device), Replay(*everyone, config.batch_size, torch.float32, device)
+    made = Replay(*everyone, config.batch_size, torch.float32, device)
+    assert (made.members[0].table is None) == (config.environment != SIMPLE_MAZE)
+    return population.to(device), made
 
 
 def synchronise(device: torch.device) -> None:
@@ -80,16 +88,16 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def rate_of(engine: Engine, population: Population, replay: Replay, seconds: float) -> float:
+def rate_of(engine: Engine, population: Population, data: Replay, seconds: float) -> float:
     """Return agent-updates a second; the first updates, which capture and choose, are not timed."""
     device = population.parameters.device
-    engine.advance(population, replay, 2)
+    engine.advance(population, data, 2)
     updates, took = 1, 0.0
     while took < seconds:
         updates *= 2
         synchronise(device)
         start = time.perf_counter()
-        engine.advance(population, replay, updates)
+        engine.advance(population, data, updates)
         synchronise(device)
         took = time.perf_counter() - start
     return updates * len(population) / took
@@ -120,26 +128,37 @@ def best(work: Callable[[], object], device: torch.device, repeats: int = 10) ->
     return found
 
 
-def operations(population: Population, replay: Replay) -> float:
-    """Return the floating-point operations of the products and convolutions of one update."""
+def operations(config: TrainConfig, device: torch.device) -> float:
+    """Return the floating-point operations of one agent's products and convolutions in an update.
+
+    Of several agents PyTorch would count those of a grouped convolution's gradient once too often
+    for each.
+    """
+    population, data = make(config, 1, device)
     with FlopCounterMode(display=False) as counted:
-        ReferenceEngine().advance(population, replay, 1)
+        ReferenceEngine().advance(population, data, 1)
     return float(counted.get_total_flops())
 
 
 def state_bytes(population: Population) -> float:
-    """Return the bytes that an update must move at least: all parameters and squares, both ways."""
-    return 2.0 * (population.parameters.nbytes + population.squares.nbytes)
+    """Return the bytes that an update of one agent must move: parameters and squares, both ways."""
+    moved = population.parameters.nbytes + population.squares.nbytes
+    return 2.0 * moved / len(population)
 
 
-def shares_of(engine: Engine, population: Population, replay: Replay) -> dict[str, float]:
+def shares_of(engine: Engine, population: Population, data: Replay) -> dict[str, float]:
     """Return the share of each kind of kernel in the time of all, from five updates."""
     on_cuda = population.parameters.device.type == "cuda"
-    kind = ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU
-    with profile(activities=[kind]) as seen:
-        engine.advance(population, replay, 5)
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_cuda else [])]
+    with profile(activities=kinds) as seen:
+        engine.advance(population, data, 5)
+    events = seen.key_averages()
+    if on_cuda:
+        events = [event for event in events if event.device_type == DeviceType.CUDA]
+        if not events:
+            sys.exit("the profiler saw no kernel on the device")
     spent: Counter[str] = Counter()
-    for event in seen.key_averages():
+    for event in events:
         took = event.self_device_time_total if on_cuda else event.self_cpu_time_total
         name = event.key.lower()
         fits = (kind for kind, words in _KINDS.items() if any(word in name for word in words))
@@ -149,34 +168,38 @@ def shares_of(engine: Engine, population: Population, replay: Replay) -> dict[st
 
 
 def measure(
-    environment: str, members: int, device: torch.device, seconds: float, rates: tuple[float, float]
-) -> list[Row]:
-    """Return the rows of one number of agents."""
-    config = preset(environment)
-    engines: dict[str, Engine] = {"kernel by kernel": ReferenceEngine()}
+    environment: str,
+    name: str,
+    engine: Engine,
+    members: int,
+    device: torch.device,
+    seconds: float,
+    rates: tuple[float, float],
+) -> Row:
+    """Return the row of one engine and number of agents."""
+    config, on_cuda = preset(environment), device.type == "cuda"
+    population, data = make(config, members, device)
+    rate = rate_of(engine, population, data, seconds)
+    # Reserved, for what graphs use counts as allocated in their capture alone.
+    memory = torch.cuda.max_memory_reserved(device) / 1e9 if on_cuda else 0.0
+    return Row(
+        environment,
+        name,
+        members,
+        rate,
+        rates[0] / operations(config, device),
+        rates[1] / state_bytes(population),
+        memory,
+        shares_of(engine, population, data),
+    )
+
+
+def free(device: torch.device) -> None:
+    """Give back what the row before has used."""
+    gc.collect()
     if device.type == "cuda":
-        engines["graph"] = GraphedEngine()
-    rows = []
-    for name, engine in engines.items():
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        population, replay = make(config, members, device)
-        rate = rate_of(engine, population, replay, seconds)
-        memory = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0
-        shares = shares_of(engine, population, replay)
-        rows.append(
-            Row(
-                environment,
-                name,
-                members,
-                rate,
-                members * rates[0] / operations(population, replay),
-                members * rates[1] / state_bytes(population),
-                memory,
-                shares,
-            )
-        )
-    return rows
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def table(rows: list[Row]) -> str:
@@ -210,21 +233,41 @@ def main() -> None:
         sys.exit("PyTorch sees no CUDA device here: --device cpu shows that the script runs")
     torch.backends.cuda.matmul.allow_tf32 = False
     name = torch.cuda.get_device_name(device) if on_cuda else "CPU"
-    rates = product_rate(device, 8192 if on_cuda else 1024), copy_rate(device, 10**8 // 4)
+    rates = (
+        product_rate(device, 8192 if on_cuda else 1024),
+        copy_rate(device, 10**9 if on_cuda else 10**7),
+    )
     print(
         f"{name}; torch {torch.__version__}, numpy {np.__version__}; products "
         f"{rates[0] / 1e12:.2f} TFLOP/s, copies {rates[1] / 1e9:.0f} GB/s\n"
     )
+    about = {
+        "device": name,
+        "torch": torch.__version__,
+        "product_flops": rates[0],
+        "copy_bytes": rates[1],
+    }
+    engines: dict[str, Callable[[], Engine]] = {"kernel by kernel": ReferenceEngine}
+    if on_cuda:
+        engines["graph"] = GraphedEngine
     rows: list[Row] = []
     for environment in options.environment or ENVIRONMENTS:
-        for members in options.members:
-            rows += measure(environment, members, device, options.seconds, rates)
-            print(
-                f"{environment}, {members} agents: {rows[-1].rate:,.4g} a second", file=sys.stderr
-            )
+        for members, (update, engine) in itertools.product(options.members, engines.items()):
+            free(device)
+            what = f"{environment}, {members} agents, {update}"
+            try:
+                row = measure(
+                    environment, update, engine(), members, device, options.seconds, rates
+                )
+            except torch.OutOfMemoryError:
+                print(f"{what}: more than the device's memory", file=sys.stderr)
+                continue
+            rows.append(row)
+            print(f"{what}: {row.rate:,.4g} a second", file=sys.stderr)
+            if options.json:  # after every row: what is measured is kept
+                found = {**about, "rows": [asdict(one) for one in rows]}
+                options.json.write_text(json.dumps(found, indent=2) + "\n")
     print(table(rows))
-    if options.json:
-        options.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
 
 
 if __name__ == "__main__":

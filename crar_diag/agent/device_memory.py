@@ -8,6 +8,9 @@ import torch
 from crar_diag.agent.architecture import Architecture, Conv, Dense, MaxPool
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.population import OPTIMIZERS
+from crar_diag.agent.replay import TABLE_LIMIT
+from crar_diag.envs.names import SIMPLE_MAZE
+from crar_diag.envs.simple_maze import all_tiles
 from crar_diag.errors import InputError
 
 TRANSITION_BYTES: Final = 2 * 64 + 3 * 8 + 2 * 4
@@ -16,6 +19,8 @@ TRANSITION_BYTES: Final = 2 * 64 + 3 * 8 + 2 * 4
 # Of the pictures of a batch, each layer's values, their derivatives, and as much again for
 # convolutions to work in.
 _COPIES_OF_VALUES = 3
+# Transitions for each picture that the labyrinth's show: 10 in 300, 28 in 2,000, 16 in 200,000.
+_MOST_A_PICTURE, _FEWEST_A_PICTURE = 30, 8
 # What is beside the population: kernels, libraries.
 _BASE_BYTES = 1.5e9
 
@@ -37,7 +42,19 @@ def member_bytes(config: TrainConfig, architecture: Architecture) -> float:
         _values(architecture, component) for component in ("transition", "reward", "discount", "q")
     )
     values = _COPIES_OF_VALUES * (pictures + heads)
-    return number * (state + values) + TRANSITION_BYTES * config.data.transitions
+    table = _pictures_kept(config) * math.prod(architecture.observation_shape)
+    # While the members' tables are put behind each other they are there twice.
+    return number * (state + values + 2 * table) + TRANSITION_BYTES * config.data.transitions
+
+
+def _pictures_kept(config: TrainConfig) -> int:
+    """Return how many pictures a member's data may keep: none where they show too many."""
+    if config.environment == SIMPLE_MAZE:
+        return len(all_tiles())
+    transitions = config.data.transitions
+    if transitions / _MOST_A_PICTURE > TABLE_LIMIT:
+        return 0
+    return min(TABLE_LIMIT, math.ceil(transitions / _FEWEST_A_PICTURE))
 
 
 def _values(architecture: Architecture, component: str) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crar_diag.agent.engine import Engine
+from crar_diag.agent.engine import Engine, ReferenceEngine
 from crar_diag.agent.population import Population
 from crar_diag.agent.replay import Replay
 
@@ -22,6 +22,8 @@ class DividedEngine(Engine):
         self, population: Population, replay: Replay, parts: Sequence[tuple[slice, Engine]]
     ) -> None:
         self._population = population
+        if any(isinstance(engine, ReferenceEngine) for _, engine in parts):
+            replay.join()  # so that the parts need no pictures of their own
         self._parts = [
             (members, population.part(members), replay.part(members), engine)
             for members, engine in parts

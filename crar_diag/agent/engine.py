@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from crar_diag.agent.config import COMPONENTS, LOSSES
-from crar_diag.agent.lifting import over_members
+from crar_diag.agent.lifting import full_precision, over_members
 from crar_diag.agent.losses import LOSS_COMPONENTS, LOSS_FUNCTIONS, Batch, Forward, all_losses
 from crar_diag.agent.networks import Parameters, of_component
 from crar_diag.agent.optimizer import Step, apply_step
@@ -46,6 +46,7 @@ class LossTotals:
 class Engine(ABC):
     """Advances a population in place by a number of updates."""
 
+    @full_precision()
     def advance(
         self,
         population: Population,
@@ -158,11 +159,7 @@ class ReferenceEngine(Engine):
                 sums=torch.from_numpy(sums).to(device, copy=True),
             ),
         )
-        # On CUDA, convolutions in full single precision and in an order that can be repeated.
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        ):
-            self._run(population, replay, rows, first, memory)
+        self._run(population, replay, rows, first, memory)
         population.diverged_at.copy_(memory.died)
         sums[:] = memory.sums.cpu().numpy()
 
@@ -209,10 +206,9 @@ class ReferenceEngine(Engine):
             values.append(value.detach())
             gradients = _gradients(value, leaves, LOSS_COMPONENTS[loss])
             step = Step(epoch.rates * epoch.weights[:, k], epoch.weights[:, k] > 0, epoch.trainable)
-            squares = population.running_squares(OPTIMIZER_OF[loss])
-            alive = apply_step(
-                agents, squares, gradients, step, population.rule, alive & value.isfinite()
-            )
+            blocks = population.blocks(OPTIMIZER_OF[loss], LOSS_COMPONENTS[loss])
+            alive = alive & value.isfinite()
+            alive = apply_step(blocks, gradients, step, population.rule, alive)
         return alive, torch.stack(values, dim=1)
 
     def _from_one_point(
@@ -226,8 +222,7 @@ class ReferenceEngine(Engine):
         """Do the same with all gradients taken at one point: `simultaneous` and `joint`."""
         if copy_target:
             population.target.copy_(_where(alive, population.parameters, population.target))
-        agents = population.agents()
-        leaves = _leaves(agents)
+        leaves = _leaves(population.agents())
 
         def stacked(forward: Forward) -> Tensor:
             return torch.stack(list(all_losses(forward).values()))
@@ -239,8 +234,8 @@ class ReferenceEngine(Engine):
             total = (values * epoch.weights).sum(dim=1)
             gradients = _gradients(total, leaves, tuple(epoch.trainable))
             step = Step(epoch.rates, everyone, epoch.trainable)
-            squares = population.running_squares("joint")
-            alive = apply_step(agents, squares, gradients, step, population.rule, alive)
+            blocks = population.blocks("joint", tuple(epoch.trainable))
+            alive = apply_step(blocks, gradients, step, population.rule, alive)
             return alive, values.detach()
         # All gradients are taken before the first step moves the leaves' memory.
         each = [
@@ -249,8 +244,8 @@ class ReferenceEngine(Engine):
         ]
         for k, loss in enumerate(LOSSES):
             step = Step(epoch.rates * epoch.weights[:, k], epoch.weights[:, k] > 0, epoch.trainable)
-            squares = population.running_squares(OPTIMIZER_OF[loss])
-            alive = apply_step(agents, squares, each[k], step, population.rule, alive)
+            blocks = population.blocks(OPTIMIZER_OF[loss], LOSS_COMPONENTS[loss])
+            alive = apply_step(blocks, each[k], step, population.rule, alive)
         return alive, values.detach()
 
 

@@ -4,7 +4,7 @@ On an accelerator an update of small networks takes as long as the launches of i
 is captured, with the target networks copied and without, and replayed: between two updates the host
 does nothing but name the next batches' rows.
 
-The capture itself (`cuda_graph`) is untested: it was written without a device at hand. All around
+The capture itself (`CudaGraphs`) is untested: it was written without a device at hand. All around
 it is tested on the CPU, with a capture that runs the update again.
 """
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from crar_diag.agent.engine import Memory, ReferenceEngine, copies_target
 from crar_diag.agent.population import Population
 from crar_diag.agent.replay import Replay
+from crar_diag.errors import CrarDiagError
 
 Work = Callable[[], None]
 
@@ -25,13 +26,54 @@ Work = Callable[[], None]
 _WARM_UP = 3
 
 
-def cuda_graph(work: Work) -> Work:
-    """Capture work on a CUDA device as a graph; return what replays it."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    replay: Work = graph.replay
-    return replay
+class CudaGraphs:
+    """Captures work on a CUDA device.
+
+    Its graphs have one stream of their own, since freeing a graph frees what others hold that were
+    captured on the same stream, and one pool of memory, since none reads what another wrote.
+
+    Args:
+        device: on which the work is done.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        with torch.cuda.device(device):
+            self._stream = torch.cuda.Stream(device)
+            self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, work: Work) -> Work:
+        """Do some work a few times, capture it as a graph, and return what replays it.
+
+        Raises:
+            CrarDiagError: it cannot be captured.
+        """
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(self._device), self._aside():
+            for _ in range(_WARM_UP):
+                work()
+            try:
+                with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+                    work()
+            except RuntimeError as error:
+                raise CrarDiagError(
+                    "the update cannot be captured as a CUDA graph (--set engine=reference trains "
+                    f"without): {error}"
+                ) from error
+        replay: Work = graph.replay
+        return replay
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Work on the stream of the graphs, and leave it whatever happens."""
+        current = torch.cuda.current_stream()
+        self._stream.wait_stream(current)
+        torch.cuda.set_stream(self._stream)
+        try:
+            yield
+        finally:
+            torch.cuda.set_stream(current)
+            current.wait_stream(self._stream)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +83,14 @@ class _Captured:
     population: Population
     replay: Replay
     memory: Memory
+    place: int
+    capture: Callable[[Work], Work]
     updates: dict[bool, Work] = field(default_factory=dict)
+
+    def is_of(self, population: Population, replay: Replay) -> bool:
+        """Return whether it was captured of these very objects, where they are now."""
+        same = self.population is population and self.replay is replay
+        return same and self.place == population.parameters.data_ptr()
 
 
 class GraphedEngine(ReferenceEngine):
@@ -50,17 +99,25 @@ class GraphedEngine(ReferenceEngine):
     Of one population at a time, whose tensors must stay where they are.
 
     Args:
-        capture: takes what is to be repeated, which has run before, and returns what repeats it.
+        captures: takes a device and returns what captures work on it: that does the work a few
+            times and returns what does it again.
     """
 
-    def __init__(self, capture: Callable[[Work], Work] = cuda_graph) -> None:
-        self._capture = capture
+    def __init__(
+        self, captures: Callable[[torch.device], Callable[[Work], Work]] = CudaGraphs
+    ) -> None:
+        self._captures = captures
         self._captured: _Captured | None = None
 
     def _place(self, population: Population, replay: Replay, memory: Memory) -> Memory:
         found = self._captured
-        if found is None or found.population is not population or found.replay is not replay:
-            self._captured = found = _Captured(population, replay, memory)
+        if found is None or not found.is_of(population, replay):
+            self._captured = None  # frees its memory first
+            place = population.parameters
+            found = _Captured(
+                population, replay, memory, place.data_ptr(), self._captures(place.device)
+            )
+            self._captured = found
         found.memory.take(memory)
         return found.memory
 
@@ -73,38 +130,21 @@ class GraphedEngine(ReferenceEngine):
             memory.rows.copy_(rows[u])
             copy_target = copies_target(population, first + u)
             if copy_target not in updates:
-                updates[copy_target] = self._captured_update(
-                    population, replay, copy_target, memory
-                )
+                updates[copy_target] = self._capture(self._captured, copy_target)
             updates[copy_target]()
 
-    def _captured_update(
-        self, population: Population, replay: Replay, copy_target: bool, memory: Memory
-    ) -> Work:
-        """Return what applies one update; none is applied yet."""
+    def _capture(self, captured: _Captured, copy_target: bool) -> Work:
+        """Return what applies one update; none is applied yet, whether or not it succeeds."""
+        population, memory = captured.population, captured.memory
 
         def work() -> None:
-            self._update(population, replay, copy_target, memory)
+            self._update(population, captured.replay, copy_target, memory)
 
         changed = [population.parameters, population.target, population.squares]
         changed += [memory.number, memory.died, memory.sums]
-        before = [tensor.clone() for tensor in changed]
-        with _aside(population.parameters.device):
-            for _ in range(_WARM_UP):
-                work()
-        for tensor, kept in zip(changed, before, strict=True):
-            tensor.copy_(kept)
-        return self._capture(work)
-
-
-@contextmanager
-def _aside(device: torch.device) -> Iterator[None]:
-    """Work on a stream of its own, as a capture wants what runs before it."""
-    if device.type != "cuda":
-        yield
-        return
-    stream, current = torch.cuda.Stream(device), torch.cuda.current_stream(device)
-    stream.wait_stream(current)
-    with torch.cuda.stream(stream):
-        yield
-    current.wait_stream(stream)
+        before = [tensor.to("cpu", copy=True) for tensor in changed]  # the device has more to hold
+        try:
+            return captured.capture(work)
+        finally:
+            for tensor, kept in zip(changed, before, strict=True):
+                tensor.copy_(kept)

@@ -102,6 +102,18 @@ def pictures_at_once(architecture: Architecture, population: Parameters) -> int:
 
 
 @contextmanager
+def full_precision() -> Iterator[None]:
+    """Let CUDA compute convolutions in full single precision, in an order that can be repeated.
+
+    PyTorch's own choice is TF32, with 10 bits of a number's 23, and whichever order is fastest.
+    """
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    ):
+        yield
+
+
+@contextmanager
 def one_thread() -> Iterator[None]:
     """Let PyTorch and NumPy compute on one thread.
 

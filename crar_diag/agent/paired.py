@@ -42,7 +42,7 @@ class PairedEngine(Engine):
             (data, replace(data, observer=self._source, table=None)) for data in replay.members
         ]
         optimizer = next(iter(OPTIMIZERS[population.rule.mode]))
-        squares = population.running_squares(optimizer)
+        blocks = population.blocks(optimizer, ("encoder",))
         agents = of_component(population.agents(), "encoder")
         everyone = torch.ones(
             len(population), dtype=torch.bool, device=population.parameters.device
@@ -70,7 +70,7 @@ class PairedEngine(Engine):
             found = torch.autograd.grad(values.sum(), list(leaves.values()))
             gradients = dict(zip(leaves, found, strict=True))
             alive = population.alive() & values.detach().isfinite()
-            living = apply_step(agents, squares, gradients, step, population.rule, alive)
+            living = apply_step(blocks, gradients, step, population.rule, alive)
             died = ~living.cpu() & (population.diverged_at < 0)
             population.diverged_at[died] = first + u
         sums += np.nan

@@ -15,6 +15,7 @@ from crar_diag.agent.architecture import Architecture
 from crar_diag.agent.config import COMPONENTS, LOSSES, MODES
 from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.networks import Parameters, of_component
+from crar_diag.agent.optimizer import Block
 from crar_diag.errors import InputError, did_you_mean
 
 OPTIMIZERS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -178,6 +179,20 @@ class Population:
             name: self.squares[:, start:end].unflatten(1, self.shapes[name])
             for name, (start, end) in self.slots[optimizer].items()
         }
+
+    def blocks(self, optimizer: str, components: Sequence[str]) -> list[Block]:
+        """Return what an optimizer moves in a step on some of its components."""
+        found, at = [], 0
+        slots = self.slots[optimizer]
+        for component in COMPONENTS:
+            own = of_component(self.shapes, component)
+            sizes = {name: int(np.prod(shape)) for name, shape in own.items()}
+            first, at = at, at + sum(sizes.values())
+            if component in components:
+                start = min(slots[name][0] for name in own)
+                squares = self.squares[:, start : start + at - first]
+                found.append(Block(component, sizes, self.parameters[:, first:at], squares))
+        return found
 
     def alive(self) -> Tensor:
         """Return which members have not diverged, bool `[M]`, on the population's device."""

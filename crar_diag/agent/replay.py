@@ -1,5 +1,6 @@
 """The data of a population: each member's transitions, stored as tiles and drawn as batches."""
 
+import itertools
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -131,6 +132,8 @@ class Replay:
         own = copy(self)
         own.members, own.seeds = self.members[members], self.seeds[members]
         own._drawn, own._joined = {}, None
+        if self._joined is not None:
+            own._joined = replace(self._joined, starts=self._joined.starts[members])
         return own
 
     def draws(self, member: int, first: int, updates: int) -> np.ndarray:
@@ -151,24 +154,32 @@ class Replay:
     def batches(self, rows: Tensor) -> dict[str, Tensor]:
         """Return one batch a member, each entry `[M, batch, ...]`, for rows `[M, batch]`.
 
-        All members' rows are taken at once where they have one observer: an accelerator would wait
-        for hundreds of members one after the other.
+        All members' rows are taken at once where they can be joined: an accelerator would wait for
+        hundreds of members one after the other.
         """
-        if any(data.observer != self.members[0].observer for data in self.members):
+        self.join()
+        if self._joined is None:
             each = [data.batch(r) for data, r in zip(self.members, rows, strict=True)]
             return {name: torch.stack([batch[name] for batch in each]) for name in each[0]}
-        if self._joined is None:
-            self._joined = _join(self.members)
         flat = (rows + self._joined.starts[:, None]).flatten()
         found = self._joined.all.batch(flat)
         return {name: values.unflatten(0, rows.shape) for name, values in found.items()}
+
+    def join(self) -> None:
+        """Put all members' data behind each other, if they have one observer.
+
+        `part` of joined data are views of them.
+        """
+        alike = all(data.observer == self.members[0].observer for data in self.members)
+        if alike and self._joined is None:
+            self._joined = _join(self.members)
 
 
 @dataclass(frozen=True)
 class _Joined:
     """All different data of a population behind each other, and where each member's begin, `[M]`.
 
-    The data themselves become views of them.
+    The data themselves become views of them, but for the numbers of pictures.
     """
 
     all: Transitions
@@ -176,7 +187,7 @@ class _Joined:
 
 
 def _join(members: list[Transitions]) -> _Joined:
-    """Put the members' data behind each other; their pictures, the most of them, are kept once."""
+    """Put the members' data behind each other; they are kept once, as views."""
     different = list({id(one): one for one in members}.values())
     lengths = torch.tensor([0, *(len(one) for one in different)]).cumsum(0)
     pictures = torch.tensor([0, *(len(one.tiles) for one in different)]).cumsum(0).tolist()
@@ -194,13 +205,17 @@ def _join(members: list[Transitions]) -> _Joined:
         observer=first.observer,
         table=table,
     )
+    own = [slice(a, b) for a, b in itertools.pairwise(lengths.tolist())]
     views = [
         replace(
             one,
             tiles=joined.tiles[a:b],
             table=one.table if table is None else table[a:b],
+            actions=joined.actions[rows],
+            rewards=joined.rewards[rows],
+            terminals=joined.terminals[rows],
         )
-        for one, a, b in zip(different, pictures[:-1], pictures[1:], strict=True)
+        for one, a, b, rows in zip(different, pictures[:-1], pictures[1:], own, strict=True)
     ]
     starts = lengths[[place[id(one)] for one in members]]
     members[:] = [views[place[id(one)]] for one in members]

@@ -16,6 +16,7 @@ from crar_diag.agent import snapshots
 from crar_diag.agent.assembly import loss_settings
 from crar_diag.agent.checkpoint import Checkpoint
 from crar_diag.agent.engine import LossTotals
+from crar_diag.agent.lifting import full_precision
 from crar_diag.agent.probes import make_probe
 from crar_diag.agent.streams import episode_streams
 from crar_diag.agent.task import Task
@@ -128,6 +129,7 @@ class Trainer:
         kept = self.task.kept(final)
         return {agent: self.task.checkpoint(m, final[m]) for agent, m in kept.items()}
 
+    @full_precision()
     def _record(self) -> int:
         """Record what belongs to the present number of updates, and take the snapshots.
 

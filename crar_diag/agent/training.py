@@ -89,15 +89,16 @@ class _Run:
     ) -> None:
         self.config, self.folder, self.watch = folder.config, folder, watch
         self.trainer = Trainer(task_of(folder.config, device), threads)
-        self.trainer.keep = self._keep
+        # Not a method of this object: nothing that the trainer holds must wait for a cycle to be
+        # found before its memory on a device is free.
+        self.trainer.keep = lambda name, own: snapshots.write(
+            folder, name, checkpoint.to_bytes(own)
+        )
         self.population, self.history = self.trainer.population, self.trainer.history
         self.began = self.saved_at = time.monotonic()
         self.save_took = 0.0
         self.unwritten = True  # whether the history has records that its file lacks
         self.first_update = 0
-
-    def _keep(self, name: str, snapshot: checkpoint.Checkpoint) -> None:
-        snapshots.write(self.folder, name, checkpoint.to_bytes(snapshot))
 
     def restore(self) -> None:
         """Go on from the folder's resume state, if there is one."""

@@ -65,7 +65,7 @@ def check_device_name(name: str) -> None:
 
 
 def choose_device(name: str, threads: int | None) -> "torch.device":
-    """Return the device that an option names, and set PyTorch's number of threads.
+    """Return the device that an option names; set PyTorch's number of threads, and no TF32.
 
     Raises:
         InputError: an unknown or absent device.
@@ -74,6 +74,7 @@ def choose_device(name: str, threads: int | None) -> "torch.device":
 
     if threads is not None:
         torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = False  # see `lifting.full_precision`
     available = torch.cuda.is_available()
     check_device_name(name)
     if name == "auto":

@@ -39,10 +39,21 @@ def test_a_members_state_is_what_a_population_has(precision, mode):
     state = sum(tensor.nbytes for tensor in held)
     beside = member_bytes(config, SIMPLE_MAZE) - state
     smaller = config.model_copy(update={"batch_size": 2})
-    # What is left grows with the batch, but for the data.
+    # What is left grows with the batch, but for the data and their pictures.
     data = 40 * device_memory.TRANSITION_BYTES
+    data += 2 * 31 * 64 * torch.finfo(getattr(torch, precision)).bits // 8
     rest = member_bytes(smaller, SIMPLE_MAZE) - state - data
     assert (beside - data) / rest == pytest.approx(config.batch_size / 2)
+
+
+@pytest.mark.parametrize("transitions", [300, 2000])
+def test_pictures_that_a_labyrinth_keeps_have_room(transitions):
+    data = LABYRINTHS.data.model_copy(update={"transitions": transitions})
+    task = task_of(LABYRINTHS.model_copy(update={"data": data}), torch.device("cpu"))
+    kept = len(task.replay.members[0].table)
+    assert kept <= device_memory._pictures_kept(task.config) <= 12 * kept
+    assert device_memory._pictures_kept(LABYRINTHS) > 0
+    assert device_memory._pictures_kept(build_config("labyrinth", "paper")) == 0
 
 
 def test_what_does_not_fit_is_said_with_what_would():

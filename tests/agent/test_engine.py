@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from crar_diag.agent import networks
-from crar_diag.agent.architecture import SIMPLE_MAZE_PIXELS
+from crar_diag.agent.architecture import LABYRINTH, SIMPLE_MAZE, SIMPLE_MAZE_PIXELS
 from crar_diag.agent.config import COMPONENTS, LOSSES, MODES
 from crar_diag.agent.engine import LossTotals, ReferenceEngine
 from crar_diag.agent.fused.engine import FusedEngine
@@ -107,13 +107,15 @@ def test_a_member_of_a_mixed_population_ends_where_it_ends_alone(mode, engine):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("architecture", [SIMPLE_MAZE, LABYRINTH], ids=lambda a: a.name)
 @pytest.mark.parametrize("mode", MODES)
-def test_a_population_on_cuda_ends_where_it_ends_on_the_cpu(mode):
-    here, replay = make(mode=mode)
+def test_a_population_on_cuda_ends_where_it_ends_on_the_cpu(mode, architecture):
+    here, replay = make(mode=mode, architecture=architecture, double_q=True)
     ReferenceEngine().advance(here, replay, 10)
-    there, _ = make(mode=mode)
+    there, _ = make(mode=mode, architecture=architecture, double_q=True)
+    environment = "simple-maze" if architecture is SIMPLE_MAZE else "labyrinth"
     data = Replay(
-        [rewarding_maze(seed) for seed in range(len(there))],
+        [rewarding_maze(seed, 400, environment) for seed in range(len(there))],
         [one.observer for one in replay.members],
         range(len(there)),
         replay.batch_size,
@@ -122,6 +124,17 @@ def test_a_population_on_cuda_ends_where_it_ends_on_the_cpu(mode):
     )
     ReferenceEngine().advance(there.to("cuda"), data, 10)
     same(here, there.to("cpu"), tolerance=1e-8)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_convolutions_batched_over_members_end_where_the_loop_ends(mode, monkeypatch):
+    given = {"mode": mode, "architecture": LABYRINTH, "double_q": True, "batch_size": 2}
+    here, replay = make(MIXED[:2], **given)
+    there, other = make(MIXED[:2], **given)
+    ReferenceEngine().advance(here, replay, 2)
+    monkeypatch.setattr("crar_diag.agent.lifting.lifted", lambda architecture, device: True)
+    ReferenceEngine().advance(there, other, 2)  # as on an accelerator
+    same(here, there, tolerance=1e-9)
 
 
 @pytest.mark.parametrize("mode", MODES)

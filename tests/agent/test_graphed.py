@@ -1,16 +1,19 @@
 """The graphed engine against the reference, with a capture that runs the update again."""
 
+import numpy as np
 import pytest
 import torch
 
 from crar_diag.agent import assembly
-from crar_diag.agent.architecture import LABYRINTH_SYMBOLIC, SIMPLE_MAZE
+from crar_diag.agent import replay as replay_module
+from crar_diag.agent.architecture import LABYRINTH, LABYRINTH_SYMBOLIC, SIMPLE_MAZE
 from crar_diag.agent.config import MODES
 from crar_diag.agent.engine import ReferenceEngine
 from crar_diag.agent.graphed import GraphedEngine
 from crar_diag.agent.population import MemberRule
-from crar_diag.errors import InputError
-from tests.agent.populations import make
+from crar_diag.agent.replay import Replay
+from crar_diag.errors import CrarDiagError, InputError
+from tests.agent.populations import make, rewarding_maze
 
 
 class Capture:
@@ -19,8 +22,14 @@ class Capture:
     def __init__(self):
         self.captured, self.replayed = 0, 0
 
-    def __call__(self, work):
+    def __call__(self, device):
+        assert device.type == "cpu"
+        return self._capture
+
+    def _capture(self, work):
         self.captured += 1
+        for _ in range(3):
+            work()
 
         def replay():
             self.replayed += 1
@@ -87,6 +96,34 @@ def test_changes_between_two_calls_are_seen():
     assert_same(here, there)
 
 
+def test_a_population_that_moved_in_memory_is_captured_anew():
+    capture = Capture()
+    here, replay = make()
+    there, other = make()
+    engine = GraphedEngine(capture)
+    engine.advance(here, replay, 2)
+    here.parameters = here.parameters.clone()
+    engine.advance(here, replay, 2)
+    ReferenceEngine().advance(there, other, 4)
+    assert_same(here, there)
+    assert capture.captured == 4
+
+
+def test_what_cannot_be_captured_leaves_everything_as_it_was():
+    def captures(device):
+        def fail(work):
+            work()
+            raise CrarDiagError("the update cannot be captured")
+
+        return fail
+
+    here, replay = make()
+    there, _ = make()
+    with pytest.raises(CrarDiagError, match="cannot be captured"):
+        GraphedEngine(captures).advance(here, replay, 3)
+    assert_same(here, there)
+
+
 def test_it_is_for_cuda():
     _, replay = make()
     with pytest.raises(InputError, match=r"^engine = 'graphed' trains on cuda, not on cpu; use"):
@@ -96,23 +133,65 @@ def test_it_is_for_cuda():
     assert type(assembly.choose_engine("reference", SIMPLE_MAZE, replay)) is ReferenceEngine
 
 
+CASES = {
+    "dense": {"architecture": SIMPLE_MAZE},
+    "mixed pictures": {"architecture": SIMPLE_MAZE, "domains": ["normal", "inverse"] * 2},
+    "convolutions": {"architecture": LABYRINTH, "double_q": True},
+    "whole pictures": {"architecture": LABYRINTH, "domains": ["noise"] * 4},
+    "single precision": {"architecture": LABYRINTH, "dtype": torch.float32},
+}
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("table", [True, False], ids=["table", "rendered"])
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("mode", MODES)
-def test_on_cuda_a_graph_ends_where_the_reference_ends(mode):
-    ends = []
+def test_on_cuda_a_graph_ends_where_the_reference_ends(mode, case, table, monkeypatch):
+    monkeypatch.setattr(replay_module, "TABLE_LIMIT", 4096 if table else 0)
+    given = {"domains": ["normal"] * 4} | CASES[case]
+    ends, sums = [], []
     for engine in (GraphedEngine(), ReferenceEngine()):
-        population, replay = make(mode=mode)
-        population, replay = population.to("cuda"), replay_on_cuda(replay)
-        for updates in (1, 4, 5):
-            engine.advance(population, replay, updates)
-        ends.append(population.parameters.cpu())
-    torch.testing.assert_close(*ends, rtol=0, atol=1e-9)
+        population, replay = on_cuda(*make(mode=mode, **given))
+        sums.append([engine.advance(population, replay, n).sums for n in (1, 4, 5)])
+        ends.append({name: tensor.cpu() for name, tensor in population.state().items()})
+    tolerance = 1e-5 if given.get("dtype") == torch.float32 else 1e-9
+    for name, tensor in ends[0].items():
+        torch.testing.assert_close(tensor, ends[1][name], rtol=tolerance, atol=tolerance)
+    for graph, reference in zip(*sums, strict=True):
+        np.testing.assert_allclose(graph, reference, rtol=10 * tolerance)
 
 
-def replay_on_cuda(replay):
-    from crar_diag.agent.replay import Replay
-    from tests.agent.populations import rewarding_maze
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda_two_engines_and_a_member_that_diverges():
+    members = [MemberRule(1e-3), MemberRule(1e200)]
+    ends = []
+    for engine in (GraphedEngine(), ReferenceEngine(), GraphedEngine()):
+        population, replay = on_cuda(*make(members))
+        for _ in range(3):
+            engine.advance(population, replay, 3)
+        ends.append(population.state())
+    assert (ends[0]["diverged_at"] >= 0).tolist() == [False, True]
+    for name, tensor in ends[0].items():
+        for other in ends[1:]:
+            torch.testing.assert_close(tensor, other[name], rtol=0, atol=1e-9)
 
-    data = [rewarding_maze(seed) for seed in replay.seeds]
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_on_another_device_than_the_first():
+    population, replay = on_cuda(*make(), device="cuda:1")
+    before = population.parameters.clone()
+    GraphedEngine().advance(population, replay, 4)
+    assert not torch.equal(population.parameters, before)
+    there, other = make()
+    ReferenceEngine().advance(there, other, 4)
+    torch.testing.assert_close(population.parameters.cpu(), there.parameters, rtol=0, atol=1e-9)
+
+
+def on_cuda(population, replay, device="cuda"):
+    """Return both on a device."""
+    environment = "labyrinth" if population.architecture is LABYRINTH else "simple-maze"
+    data = [rewarding_maze(seed, 400, environment) for seed in replay.seeds]
     observers = [one.observer for one in replay.members]
-    return Replay(data, observers, replay.seeds, replay.batch_size, torch.float64, "cuda")
+    dtype = population.parameters.dtype
+    moved = Replay(data, observers, replay.seeds, replay.batch_size, dtype, device)
+    return population.to(device), moved
