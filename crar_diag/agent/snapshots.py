@@ -17,7 +17,8 @@ import numpy as np
 
 from crar_diag.agent import checkpoint
 from crar_diag.agent.config import TrainConfig
-from crar_diag.agent.runfolder import Run, RunFolder, read_run
+from crar_diag.agent.run import Run, read_run
+from crar_diag.agent.runfolder import RunFolder
 from crar_diag.agent.storage import reason, remove, write_atomically
 from crar_diag.agent.task import Task
 from crar_diag.agent.transfer_config import restart_name

@@ -13,9 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from crar_diag.errors import StorageError
+from filelock import FileLock, Timeout
+
+from crar_diag.errors import InputError, StorageError
 
 LEFTOVER_PREFIX: Final = ".crar-diag-tmp-"
+LOCK_NAME: Final = ".lock"
 
 # Some network file systems cannot sync a folder; the rename itself is still atomic there.
 _NO_FOLDER_SYNC: Final = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
@@ -70,6 +73,32 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise StorageError(
             f"wrote '{path}', but its folder could not be synced: {reason(error)}"
         ) from error
+
+
+@contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Hold the lock of a folder, `LOCK_NAME` in it, for the length of the block; make the folder.
+
+    Args:
+        folder: it and its parents are made where missing.
+        what: it is, as messages begin.
+
+    Raises:
+        InputError: another process holds it.
+        StorageError: the folder cannot be made or written.
+    """
+    lock = FileLock(folder / LOCK_NAME, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{what} is in use by another process") from None
+    except (OSError, ValueError, NotImplementedError) as error:  # ValueError: a NUL in the name
+        raise StorageError(f"{what} cannot be written: {reason(error)}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def remove(path: str | Path) -> None:

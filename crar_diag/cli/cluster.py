@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crar_diag.cli import common
+from crar_diag.cli import common, places
 
 if TYPE_CHECKING:
     from crar_diag.report.transfers import TransferStudy
@@ -33,12 +33,12 @@ def command(
     from crar_diag.report.transfers import study_transfers
 
     if output is not None:
-        common.check_report_place(output)
-    folders = [path for path in paths if common.is_folder(path)]
-    files = [path for path in paths if not common.is_folder(path)]
+        places.check_report_place(output)
+    folders = [path for path in paths if places.is_folder(path)]
+    files = [path for path in paths if not places.is_folder(path)]
     study = study_transfers(folders, files, seed)
     if output is not None:
-        common.add_to_report(output, study.groups(), seed)
+        places.add_to_report(output, study.groups(), seed)
     if as_json:
         common.print_json(_as_json(study, output))
         return

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from crar_diag.cli import common
+from crar_diag.cli import places
 from crar_diag.errors import CrarDiagError, InputError, PoolLostError, show
 
 LONGEST_NAME: Final = 150
@@ -108,9 +108,9 @@ def check_places(output: Path | None, name: str | None, figure: Path | None) -> 
         from crar_diag.report.style import check_format
 
         check_format(figure)
-        common.check_folder(figure.parent, f"figure '{figure}'")
+        places.check_folder(figure.parent, f"figure '{figure}'")
     if output is not None:
-        common.check_report_place(output)
+        places.check_report_place(output)
     elif name is not None:
         raise InputError("--name is that of a group in a report: give -o, too")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crar_diag.cli import common, comparing
+from crar_diag.cli import common, comparing, places, terminal
 from crar_diag.cli.landscape_views import DYNAMICS, chosen
 from crar_diag.errors import InputError
 
@@ -113,14 +113,14 @@ def command(
     kinds = [kind for kind in DYNAMICS if kind in chosen("--dynamics", dynamics, DYNAMICS)]
     comparing.check_places(output, name, figure)
     common.choose_device("cpu", threads)
-    files = common.checkpoint_files(checkpoints)
+    files = places.checkpoint_files(checkpoints)
     names = _names(files, name, output is not None or figure is not None)
     agents = load_agents(files)
     weights = comparing.weights(weight)
     settings = CurvatureSettings(eigenvalues, steps, probes, density_probes, seed)
     budget = (polish_iterations or ITERATIONS) if polish else None
     found: list[Found] = []
-    with common.ProgressLine() as line:
+    with terminal.ProgressLine() as line:
         for label, agent in zip(names, agents, strict=True):
             with _threads(agent, threads):
                 curvature = agent_curvature(
@@ -132,7 +132,7 @@ def command(
                     settings=settings,
                     polish_iterations=budget,
                     transitions=transitions,
-                    progress=common.counting(line, "spectra", what=label),
+                    progress=terminal.counting(line, "spectra", what=label),
                 )
             found.append(Found(label, agent, curvature))
     _keep(found, output, figure, seed)
@@ -193,7 +193,7 @@ def _keep(found: "list[Found]", output: Path | None, figure: Path | None, seed: 
     }
     if output is not None:
         groups = {f"hessian/{name}": dataset for name, dataset in datasets.items()}
-        common.add_to_report(output, groups, seed)
+        places.add_to_report(output, groups, seed)
     if figure is not None:
         from crar_diag.report.curvature_figure import curvature_figure
         from crar_diag.report.style import save_figure

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crar_diag.cli import common
+from crar_diag.cli import common, places, terminal
 
 if TYPE_CHECKING:
     from crar_diag.agent.assessment import Assessment
@@ -93,9 +93,9 @@ def command(
     chosen |= {name: value for name, value in given.items() if value is not None}
     seen = chosen.pop("domain", None)
     where = common.choose_device(device, threads)
-    files = common.checkpoint_files(checkpoints)
-    with common.ProgressLine() as line:
-        found = assess(files, seen, Play(**chosen), seed, where, common.counting(line, "agents"))
+    files = places.checkpoint_files(checkpoints)
+    with terminal.ProgressLine() as line:
+        found = assess(files, seen, Play(**chosen), seed, where, terminal.counting(line, "agents"))
     if as_json:
         common.print_json({"checkpoints": [one.as_dict() for one in found]})
         return

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from crar_diag.cli import common
+from crar_diag.cli import common, places
 from crar_diag.errors import InputError
 
 EXAMPLE = (
@@ -43,7 +43,7 @@ def command(
     from crar_diag.agent.checkpoint import file_sha256
     from crar_diag.agent.deer import IMPORTED, import_network
 
-    if not common.is_folder(output.parent):
+    if not places.is_folder(output.parent):
         raise InputError(f"checkpoint '{output}': there is no folder '{output.parent}'")
     made = import_network(
         file,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from crar_diag.cli import common
+from crar_diag.cli import common, places
 
 EXAMPLE = "Example: [bold]crar-diag info runs/base/base-seed0.safetensors[/bold]"
 
@@ -15,9 +15,9 @@ def command(
     as_json: common.JsonOption = False,
 ) -> None:
     """Print what a checkpoint, a run folder or a report holds, after checking that it is whole."""
-    if common.is_folder(path):
+    if places.is_folder(path):
         found = _run(path)
-    elif common.is_hdf5(path):
+    elif places.is_hdf5(path):
         from crar_diag.report.store import describe_report
 
         found = describe_report(path)
@@ -80,7 +80,7 @@ def _checkpoint(path: Path) -> dict[str, Any]:
 
 def _run(path: Path) -> dict[str, Any]:
     from crar_diag.agent.loading import load_agent
-    from crar_diag.agent.runfolder import read_run
+    from crar_diag.agent.run import read_run
 
     run = read_run(path, complete=False)
     members = run.checkpoints

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crar_diag.cli import common, comparing, landscape_views
+from crar_diag.cli import common, comparing, landscape_views, places, terminal
 from crar_diag.cli.landscape_views import DYNAMICS, ENGINES, LIBRARY, OWN
 from crar_diag.errors import InputError, did_you_mean
 
@@ -145,8 +145,8 @@ def command(
     about = {"seed": seed, "engine": engine, **_details(between, transitions)}
     with comparing.stopping(output, partial):
         with (
-            common.ProgressLine() as line,
-            common.stoppable() as stop,
+            terminal.ProgressLine() as line,
+            terminal.stoppable() as stop,
             nullcontext() if scheduler is None else common.dask_workers(scheduler) as workers,
         ):
             drawing = _drawing(line, stop, between, about, refit, partial)
@@ -163,7 +163,7 @@ def command(
                 }
         if output is not None:
             groups = {group_of(mode, label): dataset for mode, dataset in found.items()}
-            common.add_to_report(output, groups, seed, where)
+            places.add_to_report(output, groups, seed, where)
             for view in views:
                 drawing.forget(view)
     show(found, between, as_json, output, save_figures(found, figure))
@@ -176,7 +176,7 @@ def _label(between: "Between", name: str | None, engine: str) -> str:
 
 
 def _drawing(
-    line: common.ProgressLine,
+    line: terminal.ProgressLine,
     stop: threading.Event,
     between: "Between",
     about: dict[str, Any],
@@ -199,7 +199,7 @@ def _drawing(
         refit=refit,
         request={**about, **request},
         partial=partial,
-        progress=lambda what: common.counting(line, "points", stop, what),
+        progress=lambda what: terminal.counting(line, "points", stop, what),
         interrupt=interrupt,
     )
 

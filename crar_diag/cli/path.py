@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from crar_diag.cli import common, comparing
+from crar_diag.cli import common, comparing, places, terminal
 from crar_diag.cli.landscape_views import DYNAMICS, chosen
 from crar_diag.errors import InputError
 
@@ -104,7 +104,7 @@ def command(
     angle, workers = _angle(between, rotation), torch.get_num_threads()
     request = _Request(kinds, refit_iterations, points, angle, workers)
     settings = PathSettings(bends=bends, iterations=iterations, seed=seed)
-    with common.ProgressLine() as line, common.stoppable() as stop:
+    with terminal.ProgressLine() as line, terminal.stoppable() as stop:
         connections = _connections(between, request, settings, line, stop)
         rotations = _rotations(between, request)
     sampled = between.problem.clusters is not None
@@ -117,7 +117,7 @@ def command(
         about={"held_out_transitions": transitions} if sampled else {},
     )
     if output is not None:
-        common.add_to_report(output, {f"path/{label}": dataset}, seed)
+        places.add_to_report(output, {f"path/{label}": dataset}, seed)
     if figure is not None:
         from crar_diag.report.path_figure import path_figure
         from crar_diag.report.style import save_figure
@@ -200,7 +200,7 @@ def _connections(
     between: "Between",
     request: _Request,
     settings: "PathSettings",
-    line: common.ProgressLine,
+    line: terminal.ProgressLine,
     stop: threading.Event,
 ) -> "dict[str, Connection]":
     from dataclasses import replace
@@ -221,7 +221,7 @@ def _connections(
             settings,
             points=request.points,
             workers=request.workers,
-            progress=common.counting(line, "iterations", stop, kind),
+            progress=terminal.counting(line, "iterations", stop, kind),
         )
     return found
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crar_diag.cli import common
+from crar_diag.cli import common, places, terminal
 from crar_diag.errors import InputError, did_you_mean, show
 
 if TYPE_CHECKING:
@@ -50,12 +50,12 @@ def command(
     if output is not None and not runs:
         raise InputError("-o needs --runs: without transfers nothing is foretold")
     if output is not None:
-        common.check_report_place(output)
-    files = common.checkpoint_files(bases)
+        places.check_report_place(output)
+    files = places.checkpoint_files(bases)
     agents = load_agents(files)
     labels = _labels(files)
-    with common.ProgressLine() as line:
-        progress = common.counting(line, "base models")
+    with terminal.ProgressLine() as line:
+        progress = terminal.counting(line, "base models")
         measures = {}
         progress(0, len(agents))
         for label, agent in zip(labels, agents, strict=True):
@@ -67,7 +67,7 @@ def command(
     shas = {file_sha256(file): label for file, label in zip(files, labels, strict=True)}
     found = _foretell(measures, shas, runs, variant, domain, seed)
     if output is not None:
-        common.add_to_report(output, {"statistics/prediction": found}, seed)
+        places.add_to_report(output, {"statistics/prediction": found}, seed)
     _print(found, as_json, output)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crar_diag.cli import common
+from crar_diag.cli import common, places
 from crar_diag.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,23 +45,23 @@ def command(
     given = csv is not None or html is not None
     if html is not None:
         _check_page(html)
-    if len(paths) == 1 and not common.is_folder(paths[0]) and (given or common.is_hdf5(paths[0])):
+    if len(paths) == 1 and not places.is_folder(paths[0]) and (given or places.is_hdf5(paths[0])):
         _export(paths[0], output, csv, html, as_json)
         return
     for path in paths:
-        if path.exists() and not common.is_folder(path):
+        if path.exists() and not places.is_folder(path):
             raise InputError(
                 f"'{path}' is a file: expected run folders, or one report together with --csv or "
                 "--html"
             )
     if output is None:
         raise InputError("a report of runs needs a file to be written to", arguments=["output"])
-    common.check_report_place(output)
+    places.check_report_place(output)
     from crar_diag.report.runs import gather
 
     gathered = gather(paths, seed)
     groups = gathered.groups()
-    common.add_to_report(output, groups, seed)
+    places.add_to_report(output, groups, seed)
     files, size = _tables(output, csv), _page(output, html)
     if as_json:
         common.print_json(_as_json(gathered, groups, output, files) | _written(html, size))
@@ -98,7 +98,7 @@ def _check_page(html: Path) -> None:
     from crar_diag.report.page.place import check_page_place
 
     check_page_place(html)
-    common.check_folder(html.parent, f"page '{html}'")
+    places.check_folder(html.parent, f"page '{html}'")
 
 
 def _page(report: Path, html: Path | None) -> int:

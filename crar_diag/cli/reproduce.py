@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crar_diag.cli import common
+from crar_diag.cli import common, places, terminal
 from crar_diag.errors import CrarDiagError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def command(
         recipe,
         out,
         lambda arguments: _run(_on(scheduler, arguments)),
-        command=common.command_line(),
+        command=places.command_line(),
         resume=resume,
         tell=(lambda event: None) if as_json else _Teller(count, scheduler),
     )
@@ -110,7 +110,7 @@ def _run(arguments: Sequence[str]) -> str:
     from crar_diag.cli.main import app
 
     printed = io.StringIO()
-    with common.as_command(arguments), contextlib.redirect_stdout(printed):
+    with places.as_command(arguments), contextlib.redirect_stdout(printed):
         code = app(args=list(arguments), prog_name="crar-diag", standalone_mode=False) or 0
     if code == _INTERRUPTED:
         raise KeyboardInterrupt
@@ -134,7 +134,7 @@ def _on(scheduler: str | None, arguments: Sequence[str]) -> Sequence[str]:
 
 
 def _whole(arguments: Sequence[str]) -> bool:
-    from crar_diag.agent.runfolder import RESUME_NAME
+    from crar_diag.agent.run import RESUME_NAME
 
     given = dict(itertools.pairwise(arguments))
     return "--out" in given and (Path(given["--out"]) / RESUME_NAME).exists()
@@ -148,7 +148,7 @@ class _Teller:
 
     def __call__(self, event: "Event") -> None:
         if event.state == "done":
-            typer.echo(f"    done in {common.duration(event.seconds)}")
+            typer.echo(f"    done in {terminal.duration(event.seconds)}")
             return
         if event.state == "skipped" and event.command:  # it had begun
             typer.echo(f"    skipped: {event.reason}")
@@ -226,7 +226,7 @@ def _print_plan(recipe: "Recipe", out: Path, as_json: bool) -> None:
         typer.echo(f"{number:>3}  {step['what']}")
     typer.echo(
         f"would train {recipe.agent_updates:,} agent-updates into '{out}': about "
-        f"{common.duration(seconds)} (at {common.rate(found['rate'])} a second on the CPU, "
+        f"{terminal.duration(seconds)} (at {terminal.rate(found['rate'])} a second on the CPU, "
         f"measured now), and some minutes for landscapes and figures; {common.size(memory)} of "
         f"memory, {common.size(disk)} of disk"
     )

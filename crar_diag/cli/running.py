@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crar_diag.cli import common
+from crar_diag.cli import common, terminal
 from crar_diag.errors import InputError
 
 if TYPE_CHECKING:
     from crar_diag.agent.config import TrainConfig
-    from crar_diag.agent.runfolder import Run
+    from crar_diag.agent.run import Run
     from crar_diag.agent.training import Progress, RunResult
 
 OutOption = Annotated[Path, typer.Option("--out", help="Run folder to write.")]
@@ -102,8 +102,8 @@ def run(
     if here_in_shards and scheduler is None and shard_size is None:
         typer.echo("crar-diag: begun in shards, the run goes on in shards, here", err=True)
     with (
-        common.ProgressLine() as line,
-        common.stoppable() as stop,
+        terminal.ProgressLine() as line,
+        terminal.stoppable() as stop,
         board(tensorboard, resume) as recorded,
     ):
 
@@ -128,7 +128,7 @@ def run(
 
 def _begun(out: Path) -> "Run | None":
     """Return the run in a folder, finished or not; None if there is none."""
-    from crar_diag.agent.runfolder import CONFIG_NAME, read_run
+    from crar_diag.agent.run import CONFIG_NAME, read_run
 
     return read_run(out, complete=False) if (out / CONFIG_NAME).is_file() else None
 
@@ -187,7 +187,7 @@ def print_plan(
     typer.echo(
         f"would train {found['members']} agents of {found['parameters']:,} parameters for "
         f"{found['updates']:,} updates{_behind(done)} into '{out}': about "
-        f"{common.duration(found['seconds'])} (at {common.rate(found['rate'])} agent-updates a "
+        f"{terminal.duration(found['seconds'])} (at {terminal.rate(found['rate'])} agent-updates a "
         f"second on the CPU, measured now), {common.size(found['memory_bytes'])} of memory, "
         f"{common.size(found['disk_bytes'])} of disk"
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crar_diag.cli import common, comparing
+from crar_diag.cli import common, comparing, places
 from crar_diag.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def command(
     study = study_scores(file, last=last, seed=seed)
     drawn = {} if figure is None else _draw(study, number)
     if output is not None:
-        common.add_to_report(output, study.groups(), seed)
+        places.add_to_report(output, study.groups(), seed)
     figures = [] if figure is None else _save(drawn, figure)
     show(study, as_json, output, figures)
 

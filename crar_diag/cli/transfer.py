@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crar_diag.cli import common, running
+from crar_diag.cli import common, places, running
 from crar_diag.errors import InputError
 
 if TYPE_CHECKING:
@@ -120,6 +120,6 @@ def _configure(
     from crar_diag.agent.loading import load_agents
     from crar_diag.agent.transfer import base_files, task_of_bases
 
-    files = common.checkpoint_files(bases)
+    files = places.checkpoint_files(bases)
     task = task_of_bases(load_agents(files))
     return build_transfer_config(base_files(files), task, preset, config, settings, **explicit)

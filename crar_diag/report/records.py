@@ -14,7 +14,7 @@ from crar_diag.agent.config_sources import read_text, to_toml
 from crar_diag.agent.history import labelled
 from crar_diag.agent.loading import Agent
 from crar_diag.agent.probes import HELD_OUT_PICTURES
-from crar_diag.agent.runfolder import CONFIG_NAME, Run
+from crar_diag.agent.run import CONFIG_NAME, Run
 from crar_diag.agent.transfer import load_bases
 from crar_diag.agent.transfer_config import TransferConfig
 from crar_diag.embedding.outcome import base_embedding, held_out_tiles

@@ -11,7 +11,7 @@ from crar_diag.agent import checkpoint
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.config_sources import describe_error
 from crar_diag.agent.history import read_history
-from crar_diag.agent.runfolder import CONFIG_NAME, HISTORY_NAME, Run, read_run
+from crar_diag.agent.run import CONFIG_NAME, HISTORY_NAME, Run, read_run
 from crar_diag.embedding.kinds import Thresholds
 from crar_diag.errors import InputError
 from crar_diag.report.records import (

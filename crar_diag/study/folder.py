@@ -17,15 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from filelock import FileLock, Timeout
-
-from crar_diag.agent.storage import reason, write_atomically
+from crar_diag.agent.storage import LOCK_NAME, locked, reason, write_atomically
 from crar_diag.errors import InputError, StorageError
 from crar_diag.study.recipe import Recipe, Step
 
 STUDY_NAME: Final = "study.json"
 STEPS_NAME: Final = "steps"
-LOCK_NAME: Final = ".lock"
 
 _PROMPT: Final = "$ crar-diag "
 SKIPPED: Final = "skipped: "
@@ -87,7 +84,7 @@ def open_folder(path: str | Path, recipe: Recipe, resume: bool) -> Iterator[Stud
     """
     path = Path(path)
     _check(path, recipe, resume)
-    with _locked(path):
+    with locked(path, f"study '{path}'"):
         _check(path, recipe, resume)  # another process may have begun one in between
         try:
             (path / STEPS_NAME).mkdir(exist_ok=True)
@@ -145,19 +142,3 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"'{file}' is not the description of a study: expected a JSON object")
     return found
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    lock = FileLock(path / LOCK_NAME, timeout=0)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"study '{path}' is in use by another process") from None
-    except (OSError, ValueError, NotImplementedError) as error:
-        raise StorageError(f"study '{path}' cannot be written: {reason(error)}") from None
-    try:
-        yield
-    finally:
-        lock.release()

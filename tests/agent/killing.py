@@ -26,7 +26,7 @@ import torch
 from crar_diag.agent import training
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.config_sources import from_toml
-from crar_diag.agent.runfolder import read_run
+from crar_diag.agent.run import read_run
 from crar_diag.agent.training import Watch, train
 from tests.runs import recorded
 

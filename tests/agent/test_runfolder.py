@@ -11,7 +11,8 @@ import torch
 
 from crar_diag.agent.config_sources import build_config, from_toml, to_toml
 from crar_diag.agent.presets import preset
-from crar_diag.agent.runfolder import RunFolder, read_run
+from crar_diag.agent.run import read_run
+from crar_diag.agent.runfolder import RunFolder
 from crar_diag.agent.sealing import RESUME_STATE, seal
 from crar_diag.errors import InputError, StorageError
 

@@ -19,7 +19,7 @@ from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.config_sources import to_toml
 from crar_diag.agent.forecast import plan
 from crar_diag.agent.history import read_history
-from crar_diag.agent.runfolder import read_run
+from crar_diag.agent.run import read_run
 from crar_diag.agent.sealing import RESUME_STATE, unseal
 from crar_diag.agent.snapshots import snapshot_files
 from crar_diag.agent.storage import LEFTOVER_PREFIX

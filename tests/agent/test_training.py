@@ -40,7 +40,7 @@ from crar_diag.agent.loading import load_agent
 from crar_diag.agent.loss_evaluation import exact_evaluation
 from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.population import UpdateRule
-from crar_diag.agent.runfolder import read_run
+from crar_diag.agent.run import read_run
 from crar_diag.agent.streams import episode_streams, stream
 from crar_diag.agent.task import MAX_EPOCHS
 from crar_diag.agent.training import RunInterruptedError, Watch, train

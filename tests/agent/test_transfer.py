@@ -27,7 +27,7 @@ from crar_diag.agent.loading import load_agent
 from crar_diag.agent.loss_evaluation import exact_evaluation
 from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.networks import of_component
-from crar_diag.agent.runfolder import read_run
+from crar_diag.agent.run import read_run
 from crar_diag.agent.streams import batch_draws, restart_seed
 from crar_diag.agent.tasks import sample_of, task_of
 from crar_diag.agent.training import RunInterruptedError, Watch, train

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from crar_diag.agent.runfolder import read_run
+from crar_diag.agent.run import read_run
 from crar_diag.agent.training import RunInterruptedError, Watch, train
 from crar_diag.report.provenance import Provenance
 from crar_diag.report.store import read_report, report_groups

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from crar_diag.cli import common
+from crar_diag.cli import common, places, terminal
 from crar_diag.cli import main as main_module
 from crar_diag.cli.main import app
 from crar_diag.errors import InputError
@@ -165,7 +165,7 @@ def test_what_the_system_refuses_is_one_sentence(cli, monkeypatch, error, code, 
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(common, "is_folder", fail)
+    monkeypatch.setattr(places, "is_folder", fail)
     answer = cli("info", "x")
     assert (answer.code, answer.sentence) == (code, sentence)
 
@@ -182,7 +182,7 @@ def test_the_librarys_arguments_are_named_as_options(cli, monkeypatch, arguments
     def refuse(*_: object) -> None:
         raise InputError("that will not do", arguments=arguments)
 
-    monkeypatch.setattr(common, "is_folder", refuse)
+    monkeypatch.setattr(places, "is_folder", refuse)
     answer = cli("info", "x")
     assert (answer.code, answer.sentence) == (2, sentence)
 
@@ -192,7 +192,7 @@ def test_a_mistake_of_the_program_keeps_its_traceback(monkeypatch, error):
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(common, "is_folder", fail)
+    monkeypatch.setattr(places, "is_folder", fail)
     monkeypatch.setattr(sys, "argv", ["crar-diag", "info", "x"])
     with pytest.raises(type(error)) as caught:
         main_module.main()
@@ -223,7 +223,7 @@ def test_the_installed_program_is_this_one():
     ],
 )
 def test_durations(seconds, text):
-    assert common.duration(seconds) == text
+    assert terminal.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_sizes(count, text):
     ("value", "text"), [(12_345.6, "12,346"), (123.4, "123"), (12.34, "12.3"), (0.012, "0.012")]
 )
 def test_rates(value, text):
-    assert common.rate(value) == text
+    assert terminal.rate(value) == text
 
 
 def test_json_has_no_nan_and_no_odd_types(capfd):

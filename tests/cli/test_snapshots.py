@@ -3,7 +3,7 @@
 import pytest
 
 from crar_diag.agent import checkpoint
-from crar_diag.agent.runfolder import read_run
+from crar_diag.agent.run import read_run
 from crar_diag.agent.snapshots import snapshot_files
 from crar_diag.agent.training import train
 from tests.cli.test_train import SMALL, sets

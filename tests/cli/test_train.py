@@ -21,7 +21,7 @@ from crar_diag.agent.config_sources import to_toml
 from crar_diag.agent.history import read_history
 from crar_diag.agent.presets import preset
 from crar_diag.agent.training import RunInterruptedError, Watch, train
-from crar_diag.cli import common
+from crar_diag.cli.terminal import stoppable
 from tests.cli.conftest import snapshot, terminal
 from tests.runs import LABYRINTH, MAZE, assert_same_run, content, files_up_to, maze_config
 
@@ -459,7 +459,7 @@ def test_ctrl_c_saves_and_a_second_process_is_kept_out(cli, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_and_the_second_interrupts(number):
     before = signal.getsignal(number)
-    with common.stoppable() as stop:
+    with stoppable() as stop:
         assert not stop.is_set()
         os.kill(os.getpid(), number)
         assert stop.is_set()

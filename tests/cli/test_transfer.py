@@ -10,7 +10,7 @@ import pytest
 from crar_diag.agent import checkpoint
 from crar_diag.agent.config import LOSSES
 from crar_diag.agent.config_sources import to_toml
-from crar_diag.agent.runfolder import read_run
+from crar_diag.agent.run import read_run
 from crar_diag.agent.training import RunInterruptedError, Watch, train
 from crar_diag.agent.transfer_config import VARIANTS, TransferConfig
 from tests.cli.conftest import snapshot

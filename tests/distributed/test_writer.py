@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from crar_diag.agent import forecast, probes, runfolder
-from crar_diag.agent.runfolder import read_run
+from crar_diag.agent.run import read_run
 from crar_diag.agent.training import RunInterruptedError, Watch, train
 from crar_diag.agent.transfer_config import VARIANTS
 from crar_diag.agent.versions import library_versions

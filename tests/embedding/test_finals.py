@@ -13,7 +13,7 @@ from crar_diag.agent.config import LOSSES
 from crar_diag.agent.loading import load_agent
 from crar_diag.agent.loss_evaluation import exact_evaluation
 from crar_diag.agent.losses import LossSettings
-from crar_diag.agent.runfolder import read_run
+from crar_diag.agent.run import read_run
 from crar_diag.embedding.finals import of_checkpoints, of_run
 from crar_diag.embedding.kinds import Thresholds
 from crar_diag.embedding.outcome import read_outcomes

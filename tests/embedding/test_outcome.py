@@ -14,7 +14,7 @@ from crar_diag.agent.history import read_history
 from crar_diag.agent.loading import load_agent
 from crar_diag.agent.loss_evaluation import held_out_labyrinth
 from crar_diag.agent.realignment import fold
-from crar_diag.agent.runfolder import read_run
+from crar_diag.agent.run import read_run
 from crar_diag.agent.training import RunInterruptedError, Watch, train
 from crar_diag.embedding import outcome
 from crar_diag.embedding.kinds import KINDS, Thresholds, classify

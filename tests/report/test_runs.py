@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from crar_diag.agent.checkpoint import file_sha256
-from crar_diag.agent.runfolder import read_run
+from crar_diag.agent.run import read_run
 from crar_diag.agent.training import RunInterruptedError, Watch, train
 from crar_diag.errors import InputError
 from crar_diag.report.provenance import PREFIX
