@@ -190,9 +190,8 @@ def encode_sample(
         at_once: pictures that are encoded together; more than the cache holds would be slower.
     """
     pieces = torch.arange(len(sample.tiles), device=sample.tiles.device).split(at_once)
-    states = torch.cat(
-        [networks.encode(architecture, parameters, sample.observe(piece)) for piece in pieces]
-    )
+    pictures = (sample.observe(piece) for piece in pieces)
+    states = networks.encode_pieces(architecture, parameters, pictures)
     return {
         "observation": states[sample.first],
         "next_observation": states[sample.second],

@@ -6,7 +6,7 @@ leading axis of a population.
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -131,6 +131,16 @@ def apply(architecture: Architecture, component: str, parameters: Parameters, x:
 def encode(architecture: Architecture, parameters: Parameters, observations: Tensor) -> Tensor:
     """Return the abstract states e(o), `[batch, *state_shape]`, of pictures `[batch, c, h, w]`."""
     return apply(architecture, "encoder", parameters, observations)
+
+
+def encode_pieces(
+    architecture: Architecture, parameters: Parameters, pieces: Iterable[Tensor]
+) -> Tensor:
+    """Return the abstract states of pictures that come, and are encoded, in pieces; see `encode`.
+
+    Only one piece's values in the layers between are held at a time, unless gradients are taken.
+    """
+    return torch.cat([encode(architecture, parameters, piece) for piece in pieces])
 
 
 def join(architecture: Architecture, states: Tensor, actions: Tensor) -> Tensor:

@@ -91,9 +91,7 @@ def population_q_values(
     nodes_at_once = share(architecture, population, NODES_AT_ONCE)
 
     def plan(parameters: Parameters, pictures: Tensor) -> Tensor:
-        states = torch.cat(
-            [networks.encode(architecture, parameters, piece) for piece in pictures.split(together)]
-        )
+        states = networks.encode_pieces(architecture, parameters, pictures.split(together))
         return planned_q_values(
             architecture, parameters, states, depth, branching, nodes_at_once=nodes_at_once
         )

@@ -276,11 +276,9 @@ def _encoded(
     first, second, actions, terminals = distinct.unbind(dim=1)
     pictures, places = torch.unique(torch.cat([first, second]), return_inverse=True)
     some = next(iter(parameters.values()))
+    pieces = (data.observe(piece).to(some) for piece in pictures.split(PICTURES_IN_CACHE))
     with torch.no_grad():
-        pieces = [
-            networks.encode(architecture, parameters, data.observe(piece).to(some))
-            for piece in pictures.split(PICTURES_IN_CACHE)
-        ]
-    states, next_states = torch.cat(pieces)[places].chunk(2)
+        encoded = networks.encode_pieces(architecture, parameters, pieces)
+    states, next_states = encoded[places].chunk(2)
     weights = (1 - terminals) * counts / counts.double().mean()
     return states, next_states, actions, weights.to(some)
