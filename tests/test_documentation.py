@@ -74,6 +74,17 @@ def test_lines_and_planes_of_a_report_are_what_the_page_of_formats_says(tmp_path
         assert file["line/ab/converged"].attrs["dtype"] == "bool"
 
 
+def test_curvature_and_path_in_a_report_are_what_the_page_of_formats_says(tmp_path):
+    report = tmp_path / "report.h5"
+    few = ["--probes", 2, "--steps", 4, "--density-probes", 1, "--eigenvalues", 1]
+    given = [["curvature", A, *few], ["path", A, B, "--iterations", 1, "--points", 5]]
+    for arguments in given:
+        app([*map(str, [*arguments, "--name", "ab", "-o", report])], standalone_mode=False)
+    page = (ROOT / "docs" / "file-formats.md").read_text()
+    assert stated(page, "/hessian/<name>") == held(report, "hessian/ab")
+    assert stated(page, "/path/<name>") == held(report, "path/ab")
+
+
 def test_the_commands_page_has_every_option_of_every_command():
     from generated_pages import commands
 

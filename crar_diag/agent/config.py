@@ -1,7 +1,7 @@
 """The configuration of a training run: frozen models, and their keys under dotted names.
 
 `presets` holds the published values, `config_sources` reads what a user chose. Torch is not
-imported here, so that `--help` and `--dry-run` answer at once.
+imported here, so that `--help` and refusals answer at once.
 """
 
 import re

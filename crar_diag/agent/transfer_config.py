@@ -1,6 +1,6 @@
 """The configuration of transfers: which bases, in which variants, and how often.
 
-Torch is not imported here, so that `--help` and `--dry-run` answer at once.
+Torch is not imported here, so that `--help` and refusals answer at once.
 """
 
 import os

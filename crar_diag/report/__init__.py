@@ -1,1 +1,1 @@
-"""What comes out of the numbers: figures for papers, one function each."""
+"""What comes out of the numbers: reports (HDF5), statistics, figures for papers, the page."""
