@@ -41,6 +41,9 @@ class Thresholds:
             states of the shipped base models of the simple maze lie 0.41 to 0.45 apart (medians);
             five of the six agree up to a map with residuals of 0.06 to 0.21, the unfinished sixth
             stays 0.91 or more from each of them.
+        fit_images: the same where states are images, as in the labyrinth. Of 200 records of two
+            long transfers there, those with the base's embedding lie 0.14 to 0.49 from it, and wander
+            in between, those without it 0.61 or more, nearly all above 0.75.
         turn: identity and swap end this far from 0 and 180 degrees: half of 45, the least turn
             that exchanges the grid's axes with its diagonals.
         collapsed: below this spread the states have fallen together.
@@ -50,6 +53,7 @@ class Thresholds:
     """
 
     fit: float = 0.25
+    fit_images: float = 0.6
     turn: float = 22.5
     collapsed: float = 0.1
     moving: float = 0.2
@@ -227,7 +231,8 @@ def _outcomes(
         unmoved = permuted.identity.relative
         reflected = np.zeros(unmoved.shape, bool)
         angle = axis = np.full(unmoved.shape, np.nan)
-        maps = [("identity", unmoved <= limits.fit), ("channels", best.relative <= limits.fit)]
+        fit = limits.fit_images
+        maps = [("identity", unmoved <= fit), ("channels", best.relative <= fit)]
     rules = [
         ("diverged", np.isnan(best.relative)),
         ("collapsed", spread < limits.collapsed),

@@ -185,12 +185,13 @@ def test_spatial_states_are_the_identity_or_have_other_channels():
     assert classify(x, -x).kind == "channels"
 
 
-def test_spatial_states_fit_up_to_the_same_threshold():
+def test_spatial_states_fit_up_to_a_threshold_of_their_own():
     x = images()
-    assert classify(x, 1.2499 * x).kind == "identity"
-    assert classify(x, 1.2501 * x).kind == "other"
-    assert classify(x, -1.2499 * x).kind == "channels"
-    assert classify(x, -1.2501 * x).kind == "other"
+    assert classify(x, 1.5999 * x).kind == "identity"
+    assert classify(x, 1.6001 * x).kind == "other"
+    assert classify(x, -1.5999 * x).kind == "channels"
+    assert classify(x, -1.6001 * x).kind == "other"
+    assert classify(x, 1.2 * x, thresholds=Thresholds(fit_images=0.1)).kind == "other"
 
 
 def test_the_identity_comes_before_channels_that_fit_better():

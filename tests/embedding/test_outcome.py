@@ -257,7 +257,7 @@ def test_a_base_that_is_gone_or_changed_is_refused(tmp_path):
     shutil.copy(BASES / "base-seed2.safetensors", base)
     refused(folder, f"^base model '{base}' is not the file that this run began with: expected SHA")
     base.unlink()
-    refused(folder, f"^checkpoint '{base}' does not exist$")
+    refused(folder, f"^base model '{base}' of the run is not there: run this where it is$")
 
 
 # The labyrinth
