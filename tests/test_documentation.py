@@ -8,6 +8,7 @@ import h5py
 import pytest
 
 from crar_diag.cli.main import app
+from crar_diag.envs.domains import domain_names
 from crar_diag.report.store import describe_report
 from tests.cli.landscapes import A, B
 from tests.runs import BASES
@@ -92,6 +93,7 @@ def test_the_commands_page_has_every_option_of_every_command():
     assert "[bold]" not in text
     for command in app.registered_commands:
         assert f"## `crar-diag {command.name}`" in text
+    assert f"Visual domain: {', '.join(domain_names()[:-1])} or {domain_names()[-1]}." in text
     assert "`--unfrozen-points <int>`: The same for planes with unfrozen dynamics." in text
 
 

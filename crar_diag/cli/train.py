@@ -26,7 +26,12 @@ def command(
     preset: running.PresetOption = None,
     updates: running.UpdatesOption = None,
     domain: Annotated[
-        str | None, typer.Option("--domain", help="Visual domain: normal, inverse, ...")
+        str | None,
+        typer.Option(
+            "--domain",
+            help="Visual domain: normal, inverse, swapped, permuted, rotated or noise.",
+            show_default="normal",
+        ),
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option("--learning-rate", help="RMSprop's rate at the first epoch.")

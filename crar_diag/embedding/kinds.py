@@ -42,8 +42,8 @@ class Thresholds:
             five of the six agree up to a map with residuals of 0.06 to 0.21, the unfinished sixth
             stays 0.91 or more from each of them.
         fit_images: the same where states are images, as in the labyrinth. Of 200 records of two
-            long transfers there, those with the base's embedding lie 0.14 to 0.49 from it, and wander
-            in between, those without it 0.61 or more, nearly all above 0.75.
+            long transfers there, those with the base's embedding lie 0.14 to 0.49 from it, and
+            wander in between, those without it 0.61 or more, nearly all above 0.75.
         turn: identity and swap end this far from 0 and 180 degrees: half of 45, the least turn
             that exchanges the grid's axes with its diagonals.
         collapsed: below this spread the states have fallen together.

@@ -185,12 +185,11 @@ def _name_diverged(outcomes: TransferOutcomes, run: Run) -> None:
 
 
 def _fill(
-    kinds: np.ndarray, numbers: dict[str, np.ndarray], rows: Any, found: Outcomes, at: Any = ...
+    kinds: np.ndarray, numbers: dict[str, np.ndarray], rows: np.ndarray, found: Outcomes
 ) -> None:
-    where = (rows,) if at is ... else (rows, at)
-    kinds[where] = found.kinds
+    kinds[rows] = found.kinds
     for name in _NUMBERS:
-        numbers[name][where] = getattr(found, name)
+        numbers[name][rows] = getattr(found, name)
 
 
 def _last_scores(score: np.ndarray) -> np.ndarray:
