@@ -174,7 +174,7 @@ def print_plan(
         from crar_diag.distributed.writer import choose_size
 
         shards = cut(config, choose_size(begun or config, shard_size))
-    elif scheduler is None:
+    else:
         check(config, where)
     done = begun.updates_done if begun is not None else 0
     found: dict[str, Any] = {"out": str(out), **plan(config, threads, done, shards)}
