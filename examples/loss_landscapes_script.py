@@ -29,7 +29,8 @@ def plane_coordinates(steps: int, distance: float) -> tuple[np.ndarray, np.ndarr
     """Return where `random_plane` evaluates, in lengths of the model, `[steps, steps]` each."""
     row, column = np.meshgrid(np.arange(steps), np.arange(steps), indexing="ij")
     shifted = column + (row % 2 == 0)
-    return tuple((place - steps / 2) / (steps * distance) for place in (row, shifted))
+    half, scale = steps / 2, steps * distance
+    return (row - half) / scale, (shifted - half) / scale
 
 
 def main() -> None:

@@ -348,7 +348,8 @@ def test_a_changed_base_is_one_sentence(cli, tmp_path, bases):
     )
     Path(GOOD).unlink()
     answer = cli("transfer", "--resume", "--out", tmp_path / "run")
-    assert (answer.code, answer.sentence) == (2, f"checkpoint '{GOOD}' does not exist")
+    sentence = f"base model '{GOOD}' of the run is not there: run this where it is"
+    assert (answer.code, answer.sentence) == (2, sentence)
     assert without_locks(snapshot(tmp_path / "run")) == without_locks(before)
 
 
