@@ -187,10 +187,10 @@ def test_spatial_states_are_the_identity_or_have_other_channels():
 
 def test_spatial_states_fit_up_to_a_threshold_of_their_own():
     x = images()
-    assert classify(x, 1.5999 * x).kind == "identity"
-    assert classify(x, 1.6001 * x).kind == "other"
-    assert classify(x, -1.5999 * x).kind == "channels"
-    assert classify(x, -1.6001 * x).kind == "other"
+    assert classify(x, 1.4999 * x).kind == "identity"
+    assert classify(x, 1.5001 * x).kind == "other"
+    assert classify(x, -1.4999 * x).kind == "channels"
+    assert classify(x, -1.5001 * x).kind == "other"
     assert classify(x, 1.2 * x, thresholds=Thresholds(fit_images=0.1)).kind == "other"
 
 
