@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +39,13 @@ from crar_diag.agent.presets import preset
 from crar_diag.agent.replay import Replay
 from crar_diag.agent.streams import stream
 from crar_diag.envs.data import gather
-from crar_diag.envs.names import ENVIRONMENTS, SIMPLE_MAZE
+from crar_diag.envs.names import ENVIRONMENTS, SIMPLE_MAZE, Environment
 from crar_diag.envs.observer import Observer
 
 # Of each agent: a batch takes as long from few as from many, if its pictures are drawn anew for
 # it, as a labyrinth's 200,000 transitions have them.
 TRANSITIONS = 2000
+_TABLE_LIMIT = replay.TABLE_LIMIT
 _KINDS = {
     "convolution": ("conv", "cudnn", "implicit_gemm", "winograd"),
     "product": ("gemm", "cutlass", "cublas", "addmm", "bmm", "mm"),
@@ -75,7 +77,7 @@ def make(config: TrainConfig, members: int, device: torch.device) -> tuple[Popul
     population = Population(architecture, networks.stack(agents), update_rule(config), rules)
     data = gather(config.environment, TRANSITIONS, stream(0, "data"))
     observer = Observer(config.environment, config.observation, config.domain)
-    replay.TABLE_LIMIT = 4096 if config.environment == SIMPLE_MAZE else 0
+    replay.TABLE_LIMIT = _TABLE_LIMIT if config.environment == SIMPLE_MAZE else 0
     everyone = [data] * members, [observer] * members, range(members)
     made = Replay(*everyone, config.batch_size, torch.float32, device)
     assert (made.members[0].table is None) == (config.environment != SIMPLE_MAZE)
@@ -128,13 +130,14 @@ def best(work: Callable[[], object], device: torch.device, repeats: int = 10) ->
     return found
 
 
-def operations(config: TrainConfig, device: torch.device) -> float:
+@cache
+def operations(environment: Environment, device: torch.device) -> float:
     """Return the floating-point operations of one agent's products and convolutions in an update.
 
     Of several agents PyTorch would count those of a grouped convolution's gradient once too often
     for each.
     """
-    population, data = make(config, 1, device)
+    population, data = make(preset(environment), 1, device)
     with FlopCounterMode(display=False) as counted:
         ReferenceEngine().advance(population, data, 1)
     return float(counted.get_total_flops())
@@ -168,7 +171,7 @@ def shares_of(engine: Engine, population: Population, data: Replay) -> dict[str,
 
 
 def measure(
-    environment: str,
+    environment: Environment,
     name: str,
     engine: Engine,
     members: int,
@@ -187,7 +190,7 @@ def measure(
         name,
         members,
         rate,
-        rates[0] / operations(config, device),
+        rates[0] / operations(environment, device),
         rates[1] / state_bytes(population),
         memory,
         shares_of(engine, population, data),

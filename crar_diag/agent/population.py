@@ -148,6 +148,7 @@ class Population:
         self.parameters = torch.cat([agents[name].flatten(1) for name in shapes], dim=1)
         self.target = self.parameters.clone()
         self.slots = _slots(shapes, OPTIMIZERS[rule.mode])
+        self._places = _slots(shapes, {"all": COMPONENTS})["all"]
         width = max(end for slot in self.slots.values() for _, end in slot.values())
         self.squares = self.parameters.new_zeros((len(members), width))
         self.updates = 0
@@ -167,32 +168,28 @@ class Population:
 
     def agents(self) -> Parameters:
         """Return the parameters by name as views `[M, ...]` into the flat array."""
-        return self._views(self.parameters)
+        return self._views(self.parameters, self._places)
 
     def targets(self) -> Parameters:
         """Return the target networks by name as views `[M, ...]` into the flat array."""
-        return self._views(self.target)
+        return self._views(self.target, self._places)
 
     def running_squares(self, optimizer: str) -> Parameters:
         """Return one optimizer's running squares by parameter name as views `[M, ...]`."""
-        return {
-            name: self.squares[:, start:end].unflatten(1, self.shapes[name])
-            for name, (start, end) in self.slots[optimizer].items()
-        }
+        return self._views(self.squares, self.slots[optimizer])
 
     def blocks(self, optimizer: str, components: Sequence[str]) -> list[Block]:
         """Return what an optimizer moves in a step on some of its components."""
-        found, at = [], 0
-        slots = self.slots[optimizer]
-        for component in COMPONENTS:
-            own = of_component(self.shapes, component)
-            sizes = {name: int(np.prod(shape)) for name, shape in own.items()}
-            first, at = at, at + sum(sizes.values())
-            if component in components:
-                start = min(slots[name][0] for name in own)
-                squares = self.squares[:, start : start + at - first]
-                found.append(Block(component, sizes, self.parameters[:, first:at], squares))
-        return found
+        return [
+            Block(
+                component,
+                {name: end - start for name, (start, end) in slots.items()},
+                self.parameters[:, _whole(of_component(self._places, component))],
+                self.squares[:, _whole(slots)],
+            )
+            for component in components
+            for slots in [of_component(self.slots[optimizer], component)]
+        ]
 
     def alive(self) -> Tensor:
         """Return which members have not diverged, bool `[M]`, on the population's device."""
@@ -241,13 +238,16 @@ class Population:
         self.squares = self.squares.to(device)
         return self
 
-    def _views(self, flat: Tensor) -> Parameters:
-        views, start = {}, 0
-        for name, shape in self.shapes.items():
-            size = int(np.prod(shape))
-            views[name] = flat[:, start : start + size].unflatten(1, shape)
-            start += size
-        return views
+    def _views(self, flat: Tensor, places: dict[str, tuple[int, int]]) -> Parameters:
+        return {
+            name: flat[:, start:end].unflatten(1, self.shapes[name])
+            for name, (start, end) in places.items()
+        }
+
+
+def _whole(places: dict[str, tuple[int, int]]) -> slice:
+    """Return where neighbours begin and end together."""
+    return slice(min(start for start, _ in places.values()), max(e for _, e in places.values()))
 
 
 def _slots(

@@ -170,8 +170,8 @@ class Replay:
 
         `part` of joined data are views of them.
         """
-        alike = all(data.observer == self.members[0].observer for data in self.members)
-        if alike and self._joined is None:
+        first = self.members[0].observer
+        if self._joined is None and all(data.observer == first for data in self.members):
             self._joined = _join(self.members)
 
 

@@ -65,7 +65,7 @@ class RunFolder(Run):
             choose_config(
                 path, config, resume
             )  # nobody writes here: refuse before the lock file is made
-        with locked(path, f"run folder '{path}'"):
+        with locked(path / LOCK_NAME, f"run folder '{path}'"):
             # Decided under the lock: another process may have begun a run here in between.
             chosen = choose_config(path, config, resume)
             remove_leftovers(path)

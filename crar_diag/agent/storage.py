@@ -76,23 +76,27 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(folder: Path, what: str) -> Iterator[None]:
-    """Hold the lock of a folder, `LOCK_NAME` in it, for the length of the block; make the folder.
+def locked(file: Path, what: str, seconds: int = 0) -> Iterator[None]:
+    """Hold a lock for the length of the block.
 
     Args:
-        folder: it and its parents are made where missing.
-        what: it is, as messages begin.
+        file: of the lock; its folder is made where missing.
+        what: it is the lock of, as messages begin.
+        seconds: to wait for another process that holds it.
 
     Raises:
         InputError: another process holds it.
-        StorageError: the folder cannot be made or written.
+        StorageError: the file cannot be made.
     """
-    lock = FileLock(folder / LOCK_NAME, timeout=0)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file, timeout=seconds)
+        file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise InputError(f"{what} is in use by another process") from None
+        waited = f": another process has kept it locked for {seconds} s"
+        raise InputError(
+            f"{what} is in use{waited if seconds else ' by another process'}"
+        ) from None
     except (OSError, ValueError, NotImplementedError) as error:  # ValueError: a NUL in the name
         raise StorageError(f"{what} cannot be written: {reason(error)}") from None
     try:

@@ -98,8 +98,8 @@ def run(
     begun = _begun(out) if resume else None
     if begun is not None and begun.finished:  # no worker is needed to say so
         scheduler = shard_size = None
-    here_in_shards = shard_size is not None or (begun is not None and begun.in_shards)
-    if here_in_shards and scheduler is None and shard_size is None:
+    goes_on_in_shards = begun is not None and begun.in_shards
+    if goes_on_in_shards and scheduler is None and shard_size is None:
         typer.echo("crar-diag: begun in shards, the run goes on in shards, here", err=True)
     with (
         terminal.ProgressLine() as line,
@@ -113,7 +113,7 @@ def run(
             line.show(progress.updates / progress.total, done, rate, "agent-updates", left)
 
         watch = Watch(progress=show, recorded=recorded, stop=stop.is_set)
-        if scheduler is None and not here_in_shards:
+        if scheduler is None and shard_size is None and not goes_on_in_shards:
             return train(config, out, resume=resume, device=where, threads=threads, watch=watch)
         from crar_diag.distributed.pools import LocalPool
         from crar_diag.distributed.writer import train_in_shards

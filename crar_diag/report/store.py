@@ -24,9 +24,8 @@ from typing import Any, Final
 import h5py
 import numpy as np
 import xarray as xr
-from filelock import FileLock, Timeout
 
-from crar_diag.agent.storage import reason, write_atomically
+from crar_diag.agent.storage import locked, reason, write_atomically
 from crar_diag.errors import CrarDiagError, InputError, StorageError
 from crar_diag.report import netcdf
 from crar_diag.report.opening import KIND, SCHEMA_VERSION, load, opened
@@ -202,15 +201,7 @@ def _locked(path: str | Path) -> Iterator[None]:
             raise StorageError(
                 f"report '{path}' cannot be written: '{target.parent}' is not a folder"
             )
-        lock = FileLock(target.with_name(target.name + ".lock"), timeout=LOCK_SECONDS)
-        lock.acquire()
-    except Timeout:
-        raise InputError(
-            f"report '{path}' is in use: another process has kept it locked for {LOCK_SECONDS} s"
-        ) from None
-    except (OSError, ValueError, NotImplementedError) as error:
+    except (OSError, ValueError) as error:
         raise StorageError(f"report '{path}' cannot be written: {reason(error)}") from None
-    try:
+    with locked(target.with_name(target.name + ".lock"), f"report '{path}'", LOCK_SECONDS):
         yield
-    finally:
-        lock.release()

@@ -84,7 +84,7 @@ def open_folder(path: str | Path, recipe: Recipe, resume: bool) -> Iterator[Stud
     """
     path = Path(path)
     _check(path, recipe, resume)
-    with locked(path, f"study '{path}'"):
+    with locked(path / LOCK_NAME, f"study '{path}'"):
         _check(path, recipe, resume)  # another process may have begun one in between
         try:
             (path / STEPS_NAME).mkdir(exist_ok=True)
