@@ -1,5 +1,7 @@
 """The page in a real browser: what is drawn, moved and chosen, and that nothing else happens."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -136,6 +138,9 @@ def test_a_click_on_an_outcome_shows_that_runs_embedding(page, row):
         """,
         row,
     )
+    # Two clicks within this time are a double click, which puts the axes back.
+    delay = page.run("return document.getElementById('outcomes-plot')._context.doubleClickDelay")
+    time.sleep(1.1e-3 * delay)
     mouse = {"x": x, "y": y, "button": "left", "clickCount": 1}
     for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
         page.driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind, **mouse})
