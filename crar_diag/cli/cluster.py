@@ -1,5 +1,6 @@
 """`crar-diag cluster`: what became of transfers, and which of them succeeded."""
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,6 +105,25 @@ def _summaries(study: "TransferStudy") -> list[dict[str, Any]]:
     ]
 
 
+def _comparisons(study: "TransferStudy") -> list[dict[str, Any]]:
+    """Return every pair of conditions that have base models in common."""
+    found = study.statistics["comparisons"]
+    names = [str(name) for name in found.condition.values]
+    return [
+        {
+            "condition": names[b],
+            "than": names[a],
+            "bases": int(found.bases[b, a]),
+            **{
+                key: [float(found[f"{key}{end}"][b, a]) for end in ("", "_low", "_high")]
+                for key in ("difference", "improvement")
+            },
+        }
+        for a, b in itertools.combinations(range(len(names)), 2)
+        if found.bases[b, a]
+    ]
+
+
 def _as_json(study: "TransferStudy", output: Path | None) -> dict[str, Any]:
     transfers = [
         {
@@ -138,6 +158,7 @@ def _as_json(study: "TransferStudy", output: Path | None) -> dict[str, Any]:
         "judgements": judgements,
         "conditions": _summaries(study),
         "bases": _rows(study),
+        "comparisons": _comparisons(study),
         "restarts": {
             run: {
                 str(base): {
@@ -196,6 +217,7 @@ def _print(study: "TransferStudy") -> None:
             for one in _summaries(study)
         ],
     )
+    _print_comparisons(_comparisons(study))
     for run, found in study.restarts.items():
         typer.echo(
             f"\n{run}: success of the best of K restarts by transition loss, and of each alone"
@@ -211,6 +233,35 @@ def _print(study: "TransferStudy") -> None:
                 for base in found.base.values
             ],
         )
+
+
+def _print_comparisons(found: list[dict[str, Any]]) -> None:
+    if not found:
+        return
+    typer.echo("\nconditions compared on the base models that both have:")
+    common.print_table(
+        [
+            "condition",
+            "than",
+            "bases",
+            "success rate",
+            "over bases",
+            "higher score",
+            "within bases",
+        ],
+        [
+            [
+                one["condition"],
+                one["than"],
+                f"{one['bases']}",
+                f"{one['difference'][0]:+.2f}",
+                _interval(one["difference"][1:]),
+                _number(one["improvement"][0]),
+                _interval(one["improvement"][1:]),
+            ]
+            for one in found
+        ],
+    )
 
 
 def _interval(ends: list[float]) -> str:

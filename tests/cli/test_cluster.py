@@ -61,7 +61,7 @@ def test_a_run_as_json(cli, run, study):
     assert (answer.code, answer.err) == (0, "")
     found = answer.json
     assert list(found) == [
-        "judgements", "conditions", "bases", "restarts", "transfers", "report",
+        "judgements", "conditions", "bases", "comparisons", "restarts", "transfers", "report",
     ]  # fmt: skip
     assert found["report"] is None
     assert found["restarts"] == {}
@@ -139,7 +139,7 @@ def test_judgements_are_of_frozen_and_unfrozen_ones(cli, run, study):
 def test_a_run_as_tables(cli, run, study):
     answer = cli("cluster", run)
     assert (answer.code, answer.err) == (0, "")
-    judgements, bases, conditions = answer.out.split("\n\n")
+    judgements, bases, conditions, compared = answer.out.split("\n\n")
     frozen, why, unfrozen, why_too, besides = judgements.splitlines()
     first, second = study.judged.judgements
     sizes = ", ".join(map(str, first.sizes))
@@ -164,6 +164,20 @@ def test_a_run_as_tables(cli, run, study):
     )
     assert rows[0] == [
         CONDITIONS[0], "0.50", interval, f"p = {effect:.2g} (permutation)", "1.00", f"{area:.2f}",
+    ]  # fmt: skip
+    title, header, row = compared.splitlines()
+    assert title == "conditions compared on the base models that both have:"
+    assert [*re.split(r" {2,}", header)][3:] == [
+        "success rate", "over bases", "higher score", "within bases",
+    ]  # fmt: skip
+    (found,) = cli("cluster", run, "--json").json["comparisons"]
+    by = study.statistics["rates"].rate.values
+    difference, low, high = found["difference"]
+    assert difference == pytest.approx((by[1] - by[0]).mean())
+    assert low <= difference <= high
+    assert found["improvement"] == [None] * 3
+    assert re.split(r" {2,}", row) == [
+        *CONDITIONS[::-1], "4", f"{difference:+.2f}", f"{low:.2f} to {high:.2f}", "-", "-",
     ]  # fmt: skip
 
 

@@ -67,7 +67,10 @@ def test_every_run_has_its_configuration_history_and_states(groups):
         "outcome/judgement",
         *(
             f"statistics/{name}"
-            for name in ("rates", "base_effect", "variance", "kinds", "scores", "detection")
+            for name in (
+                *("rates", "comparisons", "base_effect", "variance", "kinds", "scores"),
+                "detection",
+            )
         ),
     }
 

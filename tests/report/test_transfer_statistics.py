@@ -95,6 +95,73 @@ def test_the_mean_weighs_bases_alike():
     assert np.isnan([alone.mean_low.item(), alone.mean_high.item()]).all()
 
 
+# Comparisons of conditions
+
+
+def compared(variants, bases, success, **columns):
+    """Transfers in two conditions, compared."""
+    finals = ended(variant=variants, base=bases, **columns)
+    return statistics_of(finals, np.array(success))["comparisons"]
+
+
+def test_conditions_are_compared_on_the_bases_that_both_have():
+    found = compared(
+        ["original"] * 7 + ["finetune"] * 6,
+        [*"aaaabbc", *"aabbdd"],
+        won(1, 4) + won(1, 2) + [False] + won(2, 2) + won(2, 2) + won(0, 2),
+    )
+    # a: 1 - 1/4; b: 1 - 1/2. c and d are in one condition alone.
+    assert found.bases.values.tolist() == [[0, 2], [2, 0]]
+    ours = found.isel(condition=1, other=0)
+    assert ours.difference.item() == pytest.approx((0.75 + 0.5) / 2)
+    assert (ours.difference_low.item(), ours.difference_high.item()) == (0.5, 0.75)
+    theirs = found.isel(condition=0, other=1)
+    assert theirs.difference.item() == -ours.difference.item()
+    assert (theirs.difference_low.item(), theirs.difference_high.item()) == (-0.75, -0.5)
+    for k in range(2):
+        assert np.isnan(found.difference.values[k, k])
+    assert np.isnan(found.improvement).all()  # the simple maze has no scores
+
+
+def test_the_probability_of_a_higher_score_is_mann_and_whitneys():
+    rng = np.random.default_rng(0)
+    score = rng.normal(size=16)
+    found = compared(
+        ["original"] * 9 + ["finetune"] * 7,
+        [*"aaaabbbbc", *"aaaabbb"],
+        score > 0,
+        score=score,
+        environment="labyrinth",
+    )
+    u = stats.mannwhitneyu(score[:8], score[9:]).statistic  # without c
+    assert found.improvement.values[0, 1] == pytest.approx(u / (8 * 7))
+    assert found.improvement.values[1, 0] == pytest.approx(1 - u / (8 * 7))
+    low, high = found.improvement_low.values, found.improvement_high.values
+    assert low[0, 1] < found.improvement.values[0, 1] < high[0, 1]
+    assert (low[1, 0], high[1, 0]) == pytest.approx((1 - high[0, 1], 1 - low[0, 1]))
+
+
+def test_what_has_no_base_in_common_is_not_compared():
+    """From scratch there is no base; the same name is another base where the file is another."""
+    scratch = compared(["original", "scratch"], ["", ""], [True, False])
+    other = compared(["original", "finetune"], "a", [True, False], base_sha256=["1", "2"])
+    for found in (scratch, other):
+        assert (found.bases.values == 0).all()
+        assert np.isnan(found.difference).all()
+
+
+def test_scores_of_a_base_on_one_side_only_decide_nothing():
+    found = compared(
+        ["original", "original", "finetune", "finetune"],
+        [*"abab"],
+        [True] * 4,
+        score=[1.0, 2.0, 3.0, np.nan],
+        environment="labyrinth",
+    )
+    assert np.isnan(found.improvement).all()
+    assert found.difference.values[0, 1] == 0
+
+
 # The base's effect
 
 
@@ -258,5 +325,6 @@ def test_the_same_seed_gives_the_same_numbers():
     for name, data in first.items():
         xr.testing.assert_identical(again[name], data)
         same = all(other[name].equals(data) for other in others)
-        assert same == (name == "kinds"), name  # what is counted is not drawn
+        # What is counted is not drawn; of one condition there is nothing to compare.
+        assert same == (name in ("kinds", "comparisons")), name
     np.testing.assert_array_equal(others[0]["rates"].rate, first["rates"].rate)

@@ -153,6 +153,7 @@ def test_the_groups_of_a_study(one):
         "outcome",
         "outcome/judgement",
         "statistics/rates",
+        "statistics/comparisons",
         "statistics/base_effect",
         "statistics/variance",
         "statistics/kinds",

@@ -1,13 +1,11 @@
 """Learning curves: scores over the epochs of runs that need not end at the same one."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crar_diag.errors import InputError
-from crar_diag.report.statistics.inputs import Label, check_count, read_labels, read_numbers
+from crar_diag.report.statistics.inputs import check_count, read_numbers
 
 
 @dataclass(frozen=True)
@@ -24,25 +22,6 @@ class LearningCurve:
     mean: np.ndarray
     standard_error: np.ndarray
     runs: np.ndarray
-
-
-def pad_curves(curves: Sequence[ArrayLike]) -> np.ndarray:
-    """Return curves of unequal length as one array with NaN after each end, `[M, E]`.
-
-    Args:
-        curves: the scores of each run, one an epoch; an empty one is a run without any.
-
-    Raises:
-        InputError: if there is no score at all or a curve is not one-dimensional.
-    """
-    arrays = [np.asarray(curve, dtype=np.float64) for curve in curves]
-    longest = max((array.size for array in arrays), default=0)
-    if longest == 0 or any(array.ndim != 1 for array in arrays):
-        raise InputError("curves must be lists of numbers, at least one of them not empty")
-    padded = np.full((len(arrays), longest), np.nan)
-    for row, array in zip(padded, arrays, strict=True):
-        row[: len(array)] = array
-    return padded
 
 
 def mean_of_last(curves: ArrayLike, epochs: int, *, finished: int | None = None) -> np.ndarray:
@@ -90,21 +69,6 @@ def learning_curve(curves: ArrayLike) -> LearningCurve:
     squares = np.where(present, (scores - mean) ** 2, 0.0).sum(axis=0)
     error = np.sqrt(_divide(_divide(squares, runs - 1), runs))
     return LearningCurve(mean, error, runs)
-
-
-def learning_curves(curves: ArrayLike, groups: ArrayLike) -> dict[Label, LearningCurve]:
-    """Return the learning curve of each group of runs, in the order of their names.
-
-    Args:
-        curves: scores, NaN where there are none, `[M, E]`.
-        groups: base, seed or condition of each run, `[M]`.
-
-    Raises:
-        InputError: if the arguments do not fit.
-    """
-    scores = read_numbers("curves", curves, dimensions=2)
-    names, codes = read_labels("groups", groups, len(scores))
-    return {name: learning_curve(scores[codes == g]) for g, name in enumerate(names)}
 
 
 def _divide(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:

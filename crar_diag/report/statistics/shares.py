@@ -154,28 +154,6 @@ def transitions(
     return Transitions(names, counts, int((~seen).sum()))
 
 
-def last_changes(kinds: ArrayLike, times: ArrayLike, *, missing: Label | None = None) -> np.ndarray:
-    """Return when each run was first seen as what it then stayed, `[M]`.
-
-    A run that is always of one kind, or was never seen, has NaN.
-
-    Args:
-        kinds: kind of each run at each time, `[M, K]`.
-        times: increasing, `[K]`.
-        missing: as in `kind_shares`; gaps are no changes.
-
-    Raises:
-        InputError: if the arguments do not fit.
-    """
-    _, codes, moments = _read(kinds, times, None, missing)
-    _, last = _ends(codes)
-    other = (codes >= 0) & (codes != last[:, None])
-    place = np.arange(codes.shape[1])
-    latest_other = np.where(other, place, -1).max(axis=1)
-    settled = (codes == last[:, None]) & (codes >= 0) & (place > latest_other[:, None])
-    return np.where(other.any(axis=1), moments[settled.argmax(axis=1)], np.nan)
-
-
 def _ends(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return each run's first and last code that is not -1 (else -1), `[M]` each."""
     seen, rows = codes >= 0, np.arange(len(codes))

@@ -5,25 +5,9 @@ import pytest
 from scipy import stats
 
 from crar_diag.errors import InputError
-from crar_diag.report.statistics.curves import (
-    learning_curve,
-    learning_curves,
-    mean_of_last,
-    pad_curves,
-)
+from crar_diag.report.statistics.curves import learning_curve, mean_of_last
 
 NAN = float("nan")
-
-
-def test_padding_keeps_scores_and_marks_the_rest():
-    padded = pad_curves([[1.0, 2.0, 3.0], [4.0], []])
-    np.testing.assert_array_equal(padded, [[1, 2, 3], [4, NAN, NAN], [NAN, NAN, NAN]])
-
-
-@pytest.mark.parametrize("curves", [[], [[], []], [[[1.0]]]])
-def test_padding_needs_scores(curves):
-    with pytest.raises(InputError, match="curves must be lists of numbers"):
-        pad_curves(curves)
 
 
 CURVES = [
@@ -76,18 +60,8 @@ def test_epochs_that_no_run_reached_have_no_mean():
     assert curve.runs.tolist() == [2, 0]
 
 
-def test_groups_are_the_curves_of_their_runs():
-    curves = np.random.default_rng(2).normal(size=(5, 4))
-    groups = learning_curves(curves, ["y", "x", "y", "x", "y"])
-    assert list(groups) == ["x", "y"]
-    assert (groups["x"].mean == learning_curve(curves[[1, 3]]).mean).all()
-    assert (groups["y"].standard_error == learning_curve(curves[[0, 2, 4]]).standard_error).all()
-
-
 def test_what_does_not_fit_is_refused():
     with pytest.raises(InputError, match="curves must have 2 axes"):
         learning_curve([1.0, 2.0])
-    with pytest.raises(InputError, match="groups must hold one label for each of 2 runs"):
-        learning_curves([[1.0], [2.0]], ["a"])
     with pytest.raises(InputError, match="epochs must be at least 1"):
         mean_of_last([[1.0]], 0)

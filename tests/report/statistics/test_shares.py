@@ -7,7 +7,6 @@ from crar_diag.errors import InputError
 from crar_diag.report.statistics.rates import success_rate
 from crar_diag.report.statistics.shares import (
     kind_shares,
-    last_changes,
     shares_by_base,
     transitions,
 )
@@ -96,19 +95,6 @@ def test_transitions_span_what_was_seen():
     found = transitions([["", "a", "b", ""], ["", "", "", ""], ["b", "a", "", "b"]], missing="")
     assert found.counts.tolist() == [[0, 1], [0, 1]]
     assert found.unseen == 1
-
-
-def test_last_change_is_when_the_final_kind_began():
-    changes = last_changes(KINDS, TIMES)
-    assert changes[[0, 1, 3]].tolist() == [20, 20, 40]
-    assert np.isnan(changes[2])
-
-
-def test_last_change_of_runs_with_gaps():
-    kinds = [["a", "", "b", ""], ["a", "", "a", ""], ["", "", "", ""], ["b", "a", "", "a"]]
-    changes = last_changes(kinds, TIMES, missing="")
-    assert changes[[0, 3]].tolist() == [20, 10]
-    assert np.isnan(changes[[1, 2]]).all()
 
 
 def test_order_of_runs_does_not_matter():
