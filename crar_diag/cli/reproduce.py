@@ -5,6 +5,7 @@ import io
 import itertools
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,8 +27,9 @@ EXAMPLE = (
 # What a command without Ctrl-C of its own returns then, instead of raising.
 _INTERRUPTED = 130
 
-# The commands that take `--scheduler`.
+# The commands that take `--scheduler` and `--device`, and those that take `--threads`.
 _ON_WORKERS = ("train", "transfer", "landscape")
+_WITH_THREADS = (*_ON_WORKERS, "curvature", "path")
 
 
 def command(
@@ -59,6 +61,8 @@ def command(
         typer.Option("--dry-run", help="Name the steps, and how long they train; run nothing."),
     ] = False,
     scheduler: common.SchedulerOption = None,
+    device: common.DeviceOption = "auto",
+    threads: common.ThreadsOption = None,
     as_json: common.JsonOption = False,
 ) -> None:
     """Reproduce a study of the paper: train, transfer, compare, report, draw, hold against it.
@@ -70,8 +74,10 @@ def command(
 
     recipe = build(study, preset, environment, [str(path) for path in base or ()])
     _check_bases(base or [], recipe.environment)
+    common.choose_place(device, threads, scheduler)  # refuses now what a step would refuse later
+    place = _Place(scheduler, device, threads)
     if dry_run:
-        _print_plan(recipe, out, as_json)
+        _print_plan(recipe, out, threads, as_json)
         return
     from crar_diag.study.running import carry_out
 
@@ -79,10 +85,10 @@ def command(
     result = carry_out(
         recipe,
         out,
-        lambda arguments: _run(_on(scheduler, arguments)),
+        lambda arguments: _run(place.on(arguments)),
         command=places.command_line(),
         resume=resume,
-        tell=(lambda event: None) if as_json else _Teller(count, scheduler),
+        tell=(lambda event: None) if as_json else _Teller(count, place),
     )
     if as_json:
         common.print_json(_as_json(recipe, result))
@@ -123,14 +129,35 @@ def _text(arguments: Sequence[str]) -> str:
     return shlex.join(["crar-diag", *arguments])
 
 
-def _on(scheduler: str | None, arguments: Sequence[str]) -> Sequence[str]:
-    """Return a command with the scheduler on whose workers it computes, if it is one that can.
+@dataclass(frozen=True)
+class _Place:
+    """Where the steps compute, as their options say it.
 
-    A run that was begun as a whole, without the scheduler, goes on as a whole.
+    Attributes:
+        scheduler: on whose workers, for the commands that can.
+        device: of agents and landscapes; on workers of agents alone.
+        threads: None for all cores.
     """
-    if scheduler is None or arguments[0] not in _ON_WORKERS or _whole(arguments):
-        return arguments
-    return (*arguments, "--scheduler", scheduler)
+
+    scheduler: str | None
+    device: str
+    threads: int | None
+
+    def on(self, arguments: Sequence[str]) -> Sequence[str]:
+        """Return a command with the options of where it computes.
+
+        A run that was begun as a whole, without the scheduler, goes on as a whole.
+        """
+        found, name = list(arguments), arguments[0]
+        scheduled = self.scheduler if name in _ON_WORKERS and not _whole(arguments) else None
+        if scheduled is not None:
+            found += ["--scheduler", scheduled]
+        on_device = name in _ON_WORKERS and not (scheduled is not None and name == "landscape")
+        if self.device != "auto" and on_device:
+            found += ["--device", self.device]
+        if self.threads is not None and name in _WITH_THREADS:
+            found += ["--threads", str(self.threads)]
+        return found
 
 
 def _whole(arguments: Sequence[str]) -> bool:
@@ -143,8 +170,8 @@ def _whole(arguments: Sequence[str]) -> bool:
 class _Teller:
     """Prints each step with its command when it begins, and how long it took."""
 
-    def __init__(self, count: int, scheduler: str | None) -> None:
-        self._count, self._number, self._scheduler = count, 0, scheduler
+    def __init__(self, count: int, place: _Place) -> None:
+        self._count, self._number, self._place = count, 0, place
 
     def __call__(self, event: "Event") -> None:
         if event.state == "done":
@@ -156,7 +183,7 @@ class _Teller:
         self._number += 1
         typer.echo(f"[{self._number} of {self._count}] {event.step.what}")
         if event.state == "begins":
-            typer.echo(f"    {_text(_on(self._scheduler, event.command))}")
+            typer.echo(f"    {_text(self._place.on(event.command))}")
         elif event.state == "kept":
             typer.echo(f"    skipped before: {event.reason}" if event.reason else "    done before")
         else:
@@ -197,7 +224,7 @@ def _as_json(recipe: "Recipe", result: "Result") -> dict[str, Any]:
     }
 
 
-def _print_plan(recipe: "Recipe", out: Path, as_json: bool) -> None:
+def _print_plan(recipe: "Recipe", out: Path, threads: int | None, as_json: bool) -> None:
     """Print the steps; the time of their training at the rate of this machine."""
     from crar_diag.agent.config_sources import build_config
     from crar_diag.agent.forecast import plan
@@ -206,7 +233,7 @@ def _print_plan(recipe: "Recipe", out: Path, as_json: bool) -> None:
     config = build_config(
         recipe.environment, recipe.preset, seeds=f"0:{largest.members}", updates=largest.updates
     )
-    found = plan(config)
+    found = plan(config, threads)
     seconds = recipe.agent_updates / found["rate"]
     steps = [
         {"name": step.name, "what": step.what, "agent_updates": step.agent_updates}

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from crar_diag.agent import presets
+from crar_diag.cli import reproduce
+from crar_diag.errors import CrarDiagError
 from crar_diag.report.store import read_report, report_groups
 from crar_diag.study import simple_maze
 
@@ -89,6 +91,9 @@ def test_the_plan_names_the_steps_and_what_they_take(cli, tmp_path):
         (["variants", "--preset", "fast"], "unknown preset 'fast'"),
         (["labyrinth", "--env", "simple-maze"], "the study labyrinth is of labyrinth"),
         (["variants", "--base", "a.safetensors"], "found one"),
+        (["labyrinth", "--device", "gpu"], "--device: unknown device 'gpu'"),
+        (["labyrinth", "--threads", "0"], "--threads"),
+        (["labyrinth", "--threads", "1", "--scheduler", "tcp://x:1"], "its own number of threads"),
         (["variants", "--base", "a.safetensors", "--base", "b.safetensors"], "a.safetensors"),
     ],
 )
@@ -97,6 +102,36 @@ def test_wrong_uses_get_one_sentence(cli, tmp_path, arguments, words):
     assert answer.code == 2
     assert words in answer.sentence
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "alone", "on_workers"),
+    [
+        ("train", ["--device", "cuda", "--threads", "2"], ["--device", "cuda"]),
+        ("landscape", ["--device", "cuda", "--threads", "2"], []),  # workers have CPUs for it
+        ("path", ["--threads", "2"], []),
+        ("figure", [], []),
+    ],
+)
+def test_each_step_gets_the_options_of_where_it_computes(command, alone, on_workers):
+    """With a scheduler `--threads` is refused."""
+    given = [command, "x"]
+    assert reproduce._Place(None, "cuda", 2).on(given) == given + alone
+    sent = ["--scheduler", "tcp://x:1"] if command in ("train", "landscape") else []
+    assert reproduce._Place("tcp://x:1", "cuda", None).on(given) == given + sent + on_workers
+
+
+def test_threads_reach_the_steps(cli, small, tmp_path, monkeypatch):
+    asked = []
+
+    def run(arguments):
+        asked.append([*arguments])
+        raise CrarDiagError("enough")
+
+    monkeypatch.setattr(reproduce, "_run", run)
+    given = ("--preset", "quick", "--threads", "1", "--device", "cpu", "--out", tmp_path / "s")
+    assert cli("reproduce", "simple-maze", *given).err == "crar-diag: enough\n"
+    assert asked[0][-4:] == ["--device", "cpu", "--threads", "1"]
 
 
 def test_base_models_of_another_environment_are_refused(cli, tmp_path):

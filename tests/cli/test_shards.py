@@ -162,8 +162,8 @@ def test_a_study_sends_what_can_be_sent():
     for command, sent in (("train", True), ("landscape", True), ("figure", False)):
         given = [command, "x"]
         expected = [*given, "--scheduler", NOWHERE] if sent else given
-        assert list(reproduce._on(NOWHERE, given)) == expected
-        assert reproduce._on(None, given) == given
+        assert reproduce._Place(NOWHERE, "auto", None).on(given) == expected
+        assert reproduce._Place(None, "auto", None).on(given) == given
 
 
 def test_without_workers_it_says_that_it_waits(capsys, monkeypatch):
