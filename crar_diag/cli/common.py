@@ -63,19 +63,13 @@ def choose_device(name: str, threads: int | None) -> "torch.device":
     """
     import torch
 
+    from crar_diag.devices import device_named
+
     if threads is not None:
         torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = False  # see `lifting.full_precision`
-    available = torch.cuda.is_available()
     check_device_name(name)
-    if name == "auto":
-        return torch.device("cuda" if available else "cpu")
-    kind, _, number = name.partition(":")
-    if kind == "cuda" and not available:
-        raise InputError(f"--device {name}: PyTorch sees no CUDA device here; use --device cpu")
-    if number and int(number) >= torch.cuda.device_count():
-        raise InputError(f"--device {name}: there are {torch.cuda.device_count()} CUDA devices")
-    return torch.device(name)
+    return device_named(name, f"--device {name}: PyTorch")
 
 
 def choose_place(device: str, threads: int | None, scheduler: str | None) -> "torch.device":

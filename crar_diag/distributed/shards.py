@@ -26,6 +26,7 @@ from crar_diag.agent.tasks import architecture_of, task_of
 from crar_diag.agent.trainer import Trainer
 from crar_diag.agent.transfer_config import TransferConfig
 from crar_diag.agent.versions import library_versions
+from crar_diag.devices import device_named
 from crar_diag.errors import InputError
 
 State = tuple[dict[str, np.ndarray], dict[str, Any]]
@@ -147,7 +148,7 @@ def advance(order: Order, updates: int, state: State | None, place: Place) -> Ou
         if trainer is None or trainer.population.updates != updates:
             if updates and state is None:
                 return None
-            task = _task(order, _device(order, place))
+            task = _task(order, device_named(order.device, _who(place.name)))
             trainer = Trainer(task, place.threads)
             if state is not None:
                 trainer.restore(
@@ -202,22 +203,6 @@ def _outcome(trainer: Trainer, snapshots: Mapping[str, bytes], place: Place) -> 
         checkpoints=files,
         worker=place.name,
     )
-
-
-def _device(order: Order, place: Place) -> torch.device:
-    available = torch.cuda.is_available()
-    if order.device == "auto":
-        return torch.device("cuda" if available else "cpu")
-    if order.device != "cpu" and not available:
-        raise InputError(
-            f"{_who(place.name)} sees no device '{order.device}': expected 'cpu' or 'auto'"
-        )
-    device = torch.device(order.device)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"{_who(place.name)} has {torch.cuda.device_count()} CUDA devices, no '{order.device}'"
-        )
-    return device
 
 
 def check_versions(expected: Mapping[str, str], worker: str | None) -> None:

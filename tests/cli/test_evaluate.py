@@ -208,7 +208,7 @@ def test_without_a_gpu_one_cannot_be_asked_for(cli, files, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     answer = cli("evaluate", "maze.safetensors", "--device", "cuda")
     assert answer.code == 2
-    expected = "--device cuda: PyTorch sees no CUDA device here; use --device cpu"
+    expected = "--device cuda: PyTorch sees no CUDA device: expected 'cpu' or 'auto'"
     assert answer.sentence == expected
     assert cli("evaluate", "maze.safetensors", "--device", "auto").code == 0
 

@@ -287,8 +287,11 @@ def wrong(*arguments: str, env: str | None = "simple-maze") -> list[str]:
         (wrong("--device", "gpu"), r"^--device: unknown device 'gpu'"),
         (wrong("--device", "cpu:0"), r"^--device: unknown device 'cpu:0'"),
         (wrong("--device", "cuda:"), r"^--device: unknown device 'cuda:' \(did you mean 'cuda'"),
-        (wrong("--device", "cuda"), r"^--device cuda: PyTorch sees no CUDA device here"),
-        (wrong("--device", "cuda:1"), r"^--device cuda:1: PyTorch sees no CUDA device here"),
+        (wrong("--device", "cuda"), r"^--device cuda: PyTorch sees no CUDA device: expected 'cpu'"),
+        (
+            wrong("--device", "cuda:1"),
+            r"^--device cuda:1: PyTorch sees no CUDA device: expected 'cpu'",
+        ),
         (wrong("--seeds", ""), r"^--seeds must be numbers and half-open ranges .*, found ''$"),
         (wrong("--seeds", "3:3"), r"^--seeds must be ranges that hold a seed .*, found '3:3'$"),
         (wrong("--seeds", "5:2"), r"^--seeds must be ranges that hold a seed"),
