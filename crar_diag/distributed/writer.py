@@ -176,6 +176,8 @@ class _Writer:
         while waiting or sent:
             for _ in range(min(len(waiting), self.pool.workers() - len(sent))):
                 self._send(sent, waiting.popleft(), with_state=True)
+            if not sent:  # there is no worker yet
+                time.sleep(_LOOK_SECONDS)
             back = self.pool.done(sent, _LOOK_SECONDS) if sent else ()
             failed: CrarDiagError | None = None
             for one in back:
@@ -195,8 +197,6 @@ class _Writer:
                     self._send(sent, shard, worker=outcome.worker)
             if failed is not None:
                 raise failed
-            if waiting and not sent:  # there is no worker yet
-                time.sleep(_LOOK_SECONDS)
             self._write_now_and_then()
             self._report()
             if self.watch.stop():

@@ -54,6 +54,10 @@ def transfers(tmp_path_factory):
     return folder
 
 
+WHOLE_SHARDS = 60.0
+"""An interval in which any shard here is trained to its end."""
+
+
 def in_shards(config, folder, size=3, interval=0.0, **options):
     with LocalPool(1) as pool:
         return train_in_shards(config, folder, pool, shard_size=size, interval=interval, **options)
@@ -87,9 +91,9 @@ def test_a_shard_with_pictures_is_one_agent():
 # The same run
 
 
-@pytest.mark.parametrize("size", [1, 3, 100])
-def test_transfers_in_shards_are_those_of_the_whole_population(transfers, tmp_path, size):
-    result = in_shards(TRANSFERS, tmp_path / "run", size)
+@pytest.mark.parametrize(("size", "interval"), [(1, WHOLE_SHARDS), (3, 0.0), (100, WHOLE_SHARDS)])
+def test_transfers_in_shards_are_those_of_the_whole_population(transfers, tmp_path, size, interval):
+    result = in_shards(TRANSFERS, tmp_path / "run", size, interval)
     assert_same_run(transfers, tmp_path / "run")
     whole = train(None, transfers, resume=True)
     assert list(result.checkpoints) == list(whole.checkpoints)
@@ -157,7 +161,9 @@ def test_what_a_stopped_local_shard_had_done_is_saved(tmp_path):
         return len(calls) > 1
 
     with pytest.raises(RunInterruptedError):
-        in_shards(maze_config("0:2", 10**6), folder, 2, interval=60.0, watch=Watch(stop=stop))
+        in_shards(
+            maze_config("0:2", 10**6), folder, 2, interval=WHOLE_SHARDS, watch=Watch(stop=stop)
+        )
     assert 0 < read_run(folder, complete=False).updates_done < 10**6
 
 
@@ -173,7 +179,7 @@ def test_without_a_state_all_is_trained_again(transfers, tmp_path):
     shutil.copytree(transfers, tmp_path / "run")
     lost = next((tmp_path / "run").glob("original-*.safetensors"))
     lost.unlink()
-    in_shards(None, tmp_path / "run", None, resume=True)
+    in_shards(None, tmp_path / "run", None, WHOLE_SHARDS, resume=True)
     assert_same_run(transfers, tmp_path / "run")
 
 
@@ -198,10 +204,10 @@ def test_killed_while_it_drops_the_states_it_is_over(transfers, tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(runfolder, "write_atomically", killed)
         with pytest.raises(KeyboardInterrupt):
-            in_shards(TRANSFERS, folder)
+            in_shards(TRANSFERS, folder, interval=WHOLE_SHARDS)
     assert (folder / "shards").is_dir()
     assert read_run(folder).finished
-    in_shards(None, folder, None, resume=True)
+    in_shards(None, folder, None, WHOLE_SHARDS, resume=True)
     assert_same_run(transfers, folder)
     assert not (folder / "shards").exists()
 
@@ -222,7 +228,7 @@ def test_files_of_others_among_the_states_are_left_alone(transfers, tmp_path):
     for name in (".nfs01", ".crar-diag-tmp-0.safetensors"):
         (folder / "shards" / name).write_bytes(b"")
     assert read_run(folder, complete=False).updates_done == 0
-    in_shards(None, folder, None, resume=True)
+    in_shards(None, folder, None, WHOLE_SHARDS, resume=True)
     assert_same_run(transfers, folder)
 
 
@@ -262,7 +268,7 @@ def test_a_full_disk_leaves_a_run_that_goes_on(transfers, tmp_path):
     stopped(folder)
     with files_up_to(10_000), pytest.raises(StorageError, match=r"shards/members-.*File too large"):
         in_shards(None, folder, None, resume=True)
-    in_shards(None, folder, None, resume=True)
+    in_shards(None, folder, None, WHOLE_SHARDS, resume=True)
     assert_same_run(transfers, folder)
 
 
@@ -294,7 +300,7 @@ def test_shards_of_another_size_are_refused(tmp_path):
     stopped(tmp_path)
     with pytest.raises(InputError, match=r"holds shards of 3 agents, not of 4: resume it with"):
         in_shards(None, tmp_path, 4, resume=True)
-    in_shards(None, tmp_path, None, resume=True)  # theirs
+    in_shards(None, tmp_path, None, WHOLE_SHARDS, resume=True)  # theirs
 
 
 def test_a_run_in_shards_is_not_resumed_as_a_whole_nor_the_reverse(tmp_path):
