@@ -22,10 +22,10 @@ import report
 import torch
 from distributed import LocalCluster
 
+from crar_diag.agent.bases import base_files, bases_of, task_of_bases
 from crar_diag.agent.config_sources import build_transfer_config
 from crar_diag.agent.loading import load_agents
 from crar_diag.agent.training import RunInterruptedError, Watch
-from crar_diag.agent.transfer import base_files, bases_of, task_of_bases
 from crar_diag.agent.transfer_config import TransferConfig
 from crar_diag.agent.versions import library_versions
 from crar_diag.distributed.scheduler import DaskPool

@@ -16,10 +16,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from plot_embedding import embed
 
+from crar_diag.agent.bases import load_bases
 from crar_diag.agent.history import read_history
 from crar_diag.agent.loading import Agent
 from crar_diag.agent.run import read_run
-from crar_diag.agent.transfer import load_bases
 from crar_diag.embedding.outcome import TransferOutcomes, read_outcomes
 from crar_diag.envs import simple_maze
 from crar_diag.errors import CrarDiagError

@@ -11,6 +11,7 @@ import torch
 
 from crar_diag.agent import checkpoint, networks, probes, variants
 from crar_diag.agent.architecture import architecture_for
+from crar_diag.agent.bases import base_files, task_of_bases
 from crar_diag.agent.checkpoint import Checkpoint, CheckpointMetadata
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.config_sources import build_config, build_transfer_config
@@ -19,7 +20,6 @@ from crar_diag.agent.loading import load_agent, load_agents
 from crar_diag.agent.realignment import fold
 from crar_diag.agent.streams import stream
 from crar_diag.agent.training import train
-from crar_diag.agent.transfer import base_files, task_of_bases
 from crar_diag.agent.transfer_config import NOT_TRAINED_AS_THE_OTHERS, TransferConfig
 
 # Epochs that end within seconds, target copies within an epoch, and a last epoch that is shorter.

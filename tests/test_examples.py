@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from crar_diag.agent.assessment import assess
+from crar_diag.agent.bases import base_files, task_of_bases
 from crar_diag.agent.config import LOSSES
 from crar_diag.agent.config_sources import build_transfer_config
 from crar_diag.agent.history import read_history
 from crar_diag.agent.loading import load_agent
 from crar_diag.agent.training import train
-from crar_diag.agent.transfer import base_files, task_of_bases
 from crar_diag.embedding.finals import of_checkpoints
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 import torch
 
 from crar_diag.agent.architecture import Architecture, architecture_for
+from crar_diag.agent.bases import bases_of
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.device_memory import check_fits
 from crar_diag.agent.history import History
 from crar_diag.agent.loading import Agent
 from crar_diag.agent.task import Task, check_numbers
-from crar_diag.agent.transfer import TransferTask, bases_of
+from crar_diag.agent.transfer import TransferTask
 from crar_diag.agent.transfer_config import TransferConfig
 
 

@@ -116,9 +116,9 @@ def _configure(
     settings: list[str],
     explicit: dict[str, Any],
 ) -> "TransferConfig":
+    from crar_diag.agent.bases import base_files, task_of_bases
     from crar_diag.agent.config_sources import build_transfer_config
     from crar_diag.agent.loading import load_agents
-    from crar_diag.agent.transfer import base_files, task_of_bases
 
     files = places.checkpoint_files(bases)
     task = task_of_bases(load_agents(files))

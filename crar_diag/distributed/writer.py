@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from crar_diag.agent import snapshots
+from crar_diag.agent.bases import bases_of, bases_used
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.loading import Agent
 from crar_diag.agent.run import Run
@@ -25,7 +26,6 @@ from crar_diag.agent.runfolder import RunFolder
 from crar_diag.agent.storage import write_atomically
 from crar_diag.agent.tasks import check, empty_history, without_device
 from crar_diag.agent.training import Progress, RunInterruptedError, RunResult, Watch, finished
-from crar_diag.agent.transfer import bases_of, bases_used
 from crar_diag.agent.transfer_config import TransferConfig
 from crar_diag.agent.versions import library_versions
 from crar_diag.distributed.pools import Pool

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from crar_diag.agent import checkpoint, networks, probes
+from crar_diag.agent.bases import load_bases
 from crar_diag.agent.config import LOSSES
 from crar_diag.agent.history import read_history
 from crar_diag.agent.loading import Agent, load_agent
 from crar_diag.agent.run import Run, read_run
-from crar_diag.agent.transfer import load_bases
 from crar_diag.agent.transfer_config import UNFROZEN, TransferConfig
 from crar_diag.embedding.kinds import KINDS, Outcomes, Thresholds, classify_history
 from crar_diag.embedding.pieces import ROOMS

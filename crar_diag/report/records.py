@@ -9,13 +9,13 @@ import torch
 import xarray as xr
 
 from crar_diag.agent import checkpoint, networks
+from crar_diag.agent.bases import load_bases
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.config_sources import read_text, to_toml
 from crar_diag.agent.history import labelled
 from crar_diag.agent.loading import Agent
 from crar_diag.agent.probes import HELD_OUT_PICTURES
 from crar_diag.agent.run import CONFIG_NAME, Run
-from crar_diag.agent.transfer import load_bases
 from crar_diag.agent.transfer_config import TransferConfig
 from crar_diag.embedding.outcome import base_embedding, held_out_tiles
 from crar_diag.envs import simple_maze

@@ -17,6 +17,7 @@ import xarray as xr
 
 from crar_diag.agent import checkpoint, forecast, networks, probes, realignment, replay
 from crar_diag.agent.architecture import SIMPLE_MAZE, Dense
+from crar_diag.agent.bases import task_of_bases
 from crar_diag.agent.config import COMPONENTS, LOSSES
 from crar_diag.agent.config_sources import to_toml
 from crar_diag.agent.divided import DividedEngine
@@ -31,7 +32,7 @@ from crar_diag.agent.run import read_run
 from crar_diag.agent.streams import batch_draws, restart_seed
 from crar_diag.agent.tasks import sample_of, task_of
 from crar_diag.agent.training import RunInterruptedError, Watch, train
-from crar_diag.agent.transfer import TransferTask, task_of_bases
+from crar_diag.agent.transfer import TransferTask
 from crar_diag.agent.transfer_config import NOT_TRAINED_AS_THE_OTHERS, VARIANTS
 from crar_diag.agent.variants import start
 from crar_diag.agent.versions import library_versions
