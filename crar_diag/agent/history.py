@@ -144,26 +144,22 @@ class History:
         return History(**{**own, "seconds": self.seconds.copy()})
 
     def _member_coordinates(self) -> dict[str, Any]:
-        seed = {"long_name": "seed of the member", "units": "1"}
+        seeds = labelled("member", self.seeds, "seed of the member")
         if not self.labels.names:
-            return {"member": ("member", self.seeds, seed)}
+            return {"member": seeds}
         others = {
-            name: ("member", list(values), {"long_name": long_name, "units": "1"})
+            name: labelled("member", list(values), long_name)
             for name, (values, long_name) in self.labels.others.items()
         }
-        name = {"long_name": "name of the member", "units": "1"}
-        return {
-            "member": ("member", list(self.labels.names), name),
-            "seed": ("member", self.seeds, seed),
-            **others,
-        }
+        names = labelled("member", list(self.labels.names), "name of the member")
+        return {"member": names, "seed": seeds, **others}
 
     def datasets(self) -> dict[str, xr.Dataset]:
         """Return the record as labelled data, one data set a group of the file."""
         member = self._member_coordinates()
-        loss = ("loss", list(LOSSES), {"long_name": "name of the loss", "units": "1"})
-        epoch = ("epoch", self.epochs, {"long_name": "updates at its end", "units": "updates"})
-        time = ("time", self.times, {"long_name": "updates so far", "units": "updates"})
+        loss = labelled("loss", list(LOSSES), "name of the loss")
+        epoch = labelled("epoch", self.epochs, "updates at its end", "updates")
+        time = labelled("time", self.times, "updates so far", "updates")
         spatial = self.embedding.ndim == 6
         axes = ("picture", "channel", "row", "column") if spatial else ("picture", "coordinate")
         training = xr.Dataset(
@@ -217,8 +213,8 @@ _OF_MEMBERS = tuple(n for n in _ARRAYS if n not in ("epochs", "times", "seconds"
 
 
 def labelled(
-    dims: Sequence[str], values: Any, long_name: str, units: str = "1"
-) -> tuple[Sequence[str], Any, dict[str, str]]:
+    dims: str | Sequence[str], values: Any, long_name: str, units: str = "1"
+) -> tuple[str | Sequence[str], Any, dict[str, str]]:
     """Return values as xarray takes a variable, with what a file says of them."""
     return dims, values, {"long_name": long_name, "units": units}
 

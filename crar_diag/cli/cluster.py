@@ -196,7 +196,7 @@ def _print(study: "TransferStudy") -> None:
                 row["base"] or "-",
                 f"{row['successes']} of {row['runs']}",
                 f"{row['rate']:.2f}",
-                _interval(row["interval"]),
+                common.interval(row["interval"]),
                 ", ".join(f"{n} {kind}" for kind, n in row["kinds"].items()),
             ]
             for row in _rows(study)
@@ -209,10 +209,10 @@ def _print(study: "TransferStudy") -> None:
             [
                 one["condition"],
                 f"{one['mean_rate']:.2f}",
-                _interval(one["interval"]),
+                common.interval(one["interval"]),
                 _effect(one["base_effect"]),
-                _number(one["variance_share_of_base"]["success"]),
-                _number(one["detection_area"]),
+                common.number(one["variance_share_of_base"]["success"]),
+                common.number(one["detection_area"]),
             ]
             for one in _summaries(study)
         ],
@@ -255,23 +255,14 @@ def _print_comparisons(found: list[dict[str, Any]]) -> None:
                 one["than"],
                 f"{one['bases']}",
                 f"{one['difference'][0]:+.2f}",
-                _interval(one["difference"][1:]),
-                _number(one["improvement"][0]),
-                _interval(one["improvement"][1:]),
+                common.interval(one["difference"][1:]),
+                common.number(one["improvement"][0]),
+                common.interval(one["improvement"][1:]),
             ]
             for one in found
         ],
     )
 
 
-def _interval(ends: list[float]) -> str:
-    low, high = ends
-    return "-" if low != low else f"{low:.2f} to {high:.2f}"
-
-
 def _effect(effect: dict[str, Any]) -> str:
     return "-" if effect["p"] != effect["p"] else f"p = {effect['p']:.2g} ({effect['test']})"
-
-
-def _number(value: float) -> str:
-    return "-" if value != value else f"{value:.2f}"

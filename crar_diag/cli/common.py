@@ -134,3 +134,14 @@ def size(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
+
+
+def number(value: float) -> str:
+    """Return a number with two decimals; a dash where it is not finite."""
+    return f"{value:.2f}" if math.isfinite(value) else "-"
+
+
+def interval(ends: Sequence[float]) -> str:
+    """Return the two ends of an interval; a dash where there is none."""
+    low, high = ends
+    return f"{low:.2f} to {high:.2f}" if math.isfinite(low) else "-"

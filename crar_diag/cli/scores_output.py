@@ -50,7 +50,7 @@ def _print(study: "ScoreStudy") -> None:
             [
                 *_key_cells(run, _KEYS),
                 f"{run['scored_epochs']} of {run['expected_epochs']}",
-                _number(run["score"]),
+                common.number(run["score"]),
                 f"{run['outcome']} ({run['why']})" if run["why"] else run["outcome"],
             ]
             for run in runs
@@ -82,9 +82,9 @@ def _key_cells(values: dict[str, Any], keys: Any) -> list[str]:
 def _results(row: dict[str, Any], decided: bool) -> list[str]:
     counts = [f"{row['successes']} of {row['complete']}", str(row["failures"])]
     cells = [str(row["runs"]), *(counts if decided else "--"), str(row["unfinished"])]
-    cells += [_number(row["rate"]), _interval(row["interval"])]
+    cells += [common.number(row["rate"]), common.interval(row["interval"])]
     for name in ("mean", "interquartile_mean"):
-        cells += [_number(row[name]), _interval(row[f"{name}_interval"])]
+        cells += [common.number(row[name]), common.interval(row[f"{name}_interval"])]
     return cells
 
 
@@ -93,20 +93,12 @@ def _effect(one: dict[str, Any]) -> str:
     if np.isfinite(one["p"]):
         found = f"p = {one['p']:.2g} ({one['test']})"
     shares = [
-        f"{_number(part['share'])} ({_interval(part['interval'])}) of the variance of {measure}"
+        f"{common.number(part['share'])} ({common.interval(part['interval'])}) of the variance of "
+        f"{measure}"
         for measure, part in one["share_of_variance"].items()
         if np.isfinite(part["share"])
     ]
     return "; ".join([f"{one['condition']}: effect of the base model: {found}", *shares])
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else "-"
-
-
-def _interval(ends: list[float]) -> str:
-    low, high = ends
-    return f"{low:.2f} to {high:.2f}" if np.isfinite(low) else "-"
 
 
 def _as_json(study: "ScoreStudy", output: Path | None, figures: list[Path]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import xarray as xr
 
 from crar_diag.agent.checkpoint import file_sha256
 from crar_diag.agent.config import LOSSES
+from crar_diag.agent.history import labelled
 from crar_diag.agent.loading import Agent, load_agent
 from crar_diag.agent.transfer_config import NOT_TRAINED_AS_THE_OTHERS, UNFROZEN
 from crar_diag.embedding.kinds import Thresholds, classify_history
@@ -187,17 +188,15 @@ def _base_of(agent: Agent) -> Agent:
 
 def _dataset(names: list[str], columns: Mapping[str, Any], losses: np.ndarray) -> xr.Dataset:
     variables = {
-        name: ("transfer", _array(columns[name]), {"long_name": long_name, "units": units})
+        name: labelled("transfer", _array(columns[name]), long_name, units)
         for name, (long_name, units) in _COLUMNS.items()
     }
-    name_of = {"long_name": "name of the transfer", "units": "1"}
-    loss = {"long_name": "name of the loss", "units": "1"}
-    final = {"long_name": "final loss, exact or on held-out mazes", "units": "1"}
+    final = labelled(("transfer", "loss"), losses, "final loss, exact or on held-out mazes")
     return xr.Dataset(
-        {**variables, "final_loss": (("transfer", "loss"), losses, final)},
+        {**variables, "final_loss": final},
         coords={
-            "transfer": ("transfer", np.array(names, dtype=object), name_of),
-            "loss": ("loss", list(LOSSES), loss),
+            "transfer": labelled("transfer", np.array(names, dtype=object), "name of the transfer"),
+            "loss": labelled("loss", list(LOSSES), "name of the loss"),
         },
     )
 

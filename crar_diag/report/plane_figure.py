@@ -5,11 +5,8 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.colorbar import Colorbar
-from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
 from crar_diag.errors import InputError
 from crar_diag.landscape.problem import SUM
@@ -17,13 +14,14 @@ from crar_diag.report.labelling import check_loss, with_refits
 from crar_diag.report.layout import settle_proportion
 from crar_diag.report.line_panel import SAME_FOR_BOTH
 from crar_diag.report.plane_panel import (
+    colour_bar,
     draw_filled,
     draw_trajectory,
     label_axes,
     mark_points,
     proportion,
 )
-from crar_diag.report.plane_scale import Scale, scale_of, written
+from crar_diag.report.plane_scale import scale_of
 from crar_diag.report.style import LOSS_LABELS, PAGE, paper_style
 
 TITLES: Final = {"frozen": "dynamics frozen", "unfrozen": "dynamics re-fitted (unfrozen)"}
@@ -67,7 +65,7 @@ def plane_figure(dataset: xr.Dataset, *, loss: str = SUM, title: str = "") -> Fi
                 handles += _mark_unconverged(axes, dataset)
             mark_points(axes, dataset)
             axes.label_outer()
-        _colour_bar(figure, list(panels), filled, scale, LOSS_LABELS.get(loss, loss))
+        colour_bar(list(panels), filled, scale, LOSS_LABELS.get(loss, loss))
         if handles:
             figure.legend(handles=handles, loc="outside lower center", ncols=2)
         if title:
@@ -97,7 +95,7 @@ def score_figure(dataset: xr.Dataset, *, title: str = "") -> Figure:
             label_axes(axes, dataset.x, dataset.y)
             mark_points(axes, dataset)
             axes.label_outer()
-            _colour_bar(figure, [axes], filled, scale, values.long_name)
+            colour_bar([axes], filled, scale, values.long_name)
         if title:
             figure.suptitle(title, fontsize=9)
         return settle_proportion(figure, panels, proportion(panels[0], dataset.x, dataset.y))
@@ -156,12 +154,3 @@ def _mark_unconverged(axes: Axes, dataset: xr.Dataset) -> list[Line2D]:
     label = f"re-fit stopped before it converged ({len(rows)} of {dataset.converged.size})"
     style: dict[str, Any] = {"color": "black", "linestyle": "none", "marker": "."}
     return axes.plot(x, y, markersize=2.2, markeredgewidth=0, label=label, **style)
-
-
-def _colour_bar(
-    figure: Figure, panels: list[Axes], filled: QuadContourSet, scale: Scale, label: str
-) -> Colorbar:
-    bar = figure.colorbar(filled, ax=panels, label=label, ticks=scale.lines, pad=0.02, aspect=25)
-    bar.ax.set_yticks(scale.lines, [written(value) for value in scale.lines])
-    bar.ax.yaxis.set_minor_locator(NullLocator())
-    return bar

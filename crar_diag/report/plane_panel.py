@@ -1,16 +1,19 @@
 """One plane of a landscape as filled contours, with the models and the trajectory marked in it."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.contour import QuadContourSet
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import NullLocator
 
-from crar_diag.report.plane_scale import Scale
+from crar_diag.report.plane_scale import Scale, written
 
 COLOURS: Final = "viridis"  # perceptually uniform, and readable in grey
 
@@ -48,6 +51,18 @@ def draw_filled(
     if len(scale.lines):
         axes.contour(x, y, seen, levels=scale.lines, **_THIN)
     return filled
+
+
+def colour_bar(axes: Sequence[Axes], filled: QuadContourSet, scale: Scale, label: str) -> Colorbar:
+    """Put the scale of what `draw_filled` drew beside panels, with its lines as ticks."""
+    figure = axes[0].get_figure(root=True)
+    assert figure is not None
+    bar = figure.colorbar(
+        filled, ax=list(axes), label=label, ticks=scale.lines, pad=0.02, aspect=25
+    )
+    bar.ax.set_yticks(scale.lines, [written(value) for value in scale.lines])
+    bar.ax.yaxis.set_minor_locator(NullLocator())
+    return bar
 
 
 def proportion(axes: Axes, x: xr.DataArray, y: xr.DataArray) -> float | None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from crar_diag.agent.history import labelled
 from crar_diag.errors import InputError
 from crar_diag.report.statistics.association import (
     FEWEST_BASES,
@@ -83,14 +84,14 @@ def foretell(
     table = table.reshape(len(found), len(bases))  # also without any predictor
     return xr.Dataset(
         {
-            **{name: ("predictor", data, _about(about)) for name, (data, about) in columns.items()},
-            "value": (("predictor", "base"), table, _about("what was measured before transfers")),
-            "rate": ("base", rate, _about("success rate of the base's transfers")),
-            "runs": ("base", [runs[base] for base in bases], _about("transfers of the base")),
+            **{name: labelled("predictor", data, about) for name, (data, about) in columns.items()},
+            "value": labelled(("predictor", "base"), table, "what was measured before transfers"),
+            "rate": labelled("base", rate, "success rate of the base's transfers"),
+            "runs": labelled("base", [runs[base] for base in bases], "transfers of the base"),
         },
         coords={
-            "predictor": ("predictor", list(found), _about("what is measured")),
-            "base": ("base", bases, _about("base model")),
+            "predictor": labelled("predictor", list(found), "what is measured"),
+            "base": labelled("base", bases, "base model"),
         },
     )
 
@@ -113,7 +114,3 @@ def conclusion(found: xr.Dataset) -> str:
         f"all {total} predictors are weak over these {bases} bases: none correlates with the "
         "success rate beyond what chance gives so many predictors"
     )
-
-
-def _about(long_name: str) -> dict[str, str]:
-    return {"long_name": long_name, "units": "1"}

@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 
+from crar_diag.agent.history import labelled
 from crar_diag.agent.transfer_config import NOT_TRAINED_AS_THE_OTHERS
 from crar_diag.embedding.outcome import TransferOutcomes
 from crar_diag.report.statistics.rates import rate_over_bases, success_rate
@@ -58,15 +59,11 @@ def restarts_of(outcomes: TransferOutcomes, seed: int = 0) -> xr.Dataset:
     }
     return xr.Dataset(
         {
-            name: (("base", "restarts"), values, {"long_name": long_name, "units": "1"})
+            name: labelled(("base", "restarts"), values, long_name)
             for name, (values, long_name) in columns.items()
         },
         coords={
-            "base": ("base", ["all", *bases], {"long_name": "base model", "units": "1"}),
-            "restarts": (
-                "restarts",
-                np.arange(1, most + 1),
-                {"long_name": "number of restarts, K", "units": "1"},
-            ),
+            "base": labelled("base", ["all", *bases], "base model"),
+            "restarts": labelled("restarts", np.arange(1, most + 1), "number of restarts, K"),
         },
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from crar_diag.agent.history import labelled
 from crar_diag.embedding import finals
 from crar_diag.embedding.judgement import Judged, judge
 from crar_diag.embedding.kinds import Thresholds
@@ -70,7 +71,7 @@ class TransferStudy:
         }
         return self.finals.assign(
             {
-                name: ("transfer", values, {"long_name": long_name, "units": "1"})
+                name: labelled("transfer", values, long_name)
                 for name, (values, long_name) in about.items()
             }
         )
@@ -115,12 +116,10 @@ class TransferStudy:
         }
         return xr.Dataset(
             {
-                name: ("set", values, {"long_name": long_name, "units": "1"})
+                name: labelled("set", values, long_name)
                 for name, (values, long_name) in columns.items()
             },
-            coords={
-                "set": ("set", np.arange(len(sets)), {"long_name": "set judged", "units": "1"})
-            },
+            coords={"set": labelled("set", np.arange(len(sets)), "set judged")},
         )
 
 

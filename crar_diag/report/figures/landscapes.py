@@ -7,13 +7,13 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from crar_diag.errors import InputError
 from crar_diag.landscape.problem import SUM
 from crar_diag.report.labelling import check_loss
 from crar_diag.report.layout import settle
-from crar_diag.report.plane_panel import draw_filled, label_axes, mark_points
+from crar_diag.report.plane_panel import colour_bar, draw_filled, label_axes, mark_points
 from crar_diag.report.plane_scale import scale_of, written
 from crar_diag.report.style import BLUE, LOSS_LABELS, ORANGE, PAGE, VERMILION, paper_style
 
@@ -59,9 +59,7 @@ def dynamics_figure(
         mark_points(left, dataset)
         left.set_title("dynamics free to move")
         label = LOSS_LABELS.get(loss, loss)
-        bar = figure.colorbar(filled, ax=left, label=label, ticks=scale.lines, pad=0.02, aspect=25)
-        bar.ax.set_yticks(scale.lines, [written(value) for value in scale.lines])
-        bar.ax.yaxis.set_minor_locator(NullLocator())
+        colour_bar([left], filled, scale, label)
         plot_slice(dataset, line, loss=loss, ax=right)
         right.set_title("what freezing leaves of it")
         handles, labels = right.get_legend_handles_labels()

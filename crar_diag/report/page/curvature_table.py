@@ -1,10 +1,11 @@
 """The curvature of agents as rows of a table."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import xarray as xr
+
+from crar_diag.report.page.cells import text
 
 
 def curvature_rows(name: str, dataset: xr.Dataset) -> Iterator[tuple[str, ...]]:
@@ -31,7 +32,7 @@ def curvature_rows(name: str, dataset: xr.Dataset) -> Iterator[tuple[str, ...]]:
 
 
 def _number(own: xr.Dataset, name: str) -> str:
-    return _text(own[name].values) if name in own else ""
+    return text(own[name].values) if name in own else ""
 
 
 def _extreme(own: xr.Dataset, end: str) -> str:
@@ -41,8 +42,4 @@ def _extreme(own: xr.Dataset, end: str) -> str:
     values = own.eigenvalue.sel(end=end).values
     values = values[np.isfinite(values)]
     outermost = np.min if end == "smallest" else np.max
-    return _text(outermost(values)) if values.size else ""
-
-
-def _text(value: Any) -> str:
-    return f"{float(value):.3g}" if np.isfinite(value) else ""
+    return text(outermost(values)) if values.size else ""

@@ -1,13 +1,15 @@
 """Tables of a page: what a report's groups say in rows of text."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import xarray as xr
 
 from crar_diag.report.figures.selection import Report
+from crar_diag.report.page.cells import interval, share, text
 from crar_diag.report.page.curvature_table import curvature_rows
 from crar_diag.report.tables import columns_of, tables_of
 
@@ -47,26 +49,6 @@ def tables_of_report(report: Report) -> list[Table]:
         if group not in shown:
             found += _plain(report, group)
     return [table for table in found if table.rows]
-
-
-def text(value: Any) -> str:
-    """Return a value as a table shows it: three digits, `yes` or `no`, an empty place for NaN."""
-    kind = np.asarray(value).dtype.kind
-    if kind == "b":
-        return "yes" if value else "no"
-    if kind == "f":
-        return f"{float(value):.3g}" if np.isfinite(value) else ""
-    return f"{int(value):,}" if kind in "iu" else str(value)
-
-
-def interval(low: Any, high: Any) -> str:
-    """Return the ends of an interval; an empty place where one is not finite."""
-    return f"{float(low):.2f} to {float(high):.2f}" if np.isfinite([low, high]).all() else ""
-
-
-def share(value: Any) -> str:
-    """Return a rate with two decimals; an empty place for NaN."""
-    return f"{float(value):.2f}" if np.isfinite(value) else ""
 
 
 Rows = Iterator[tuple[str, ...]]
@@ -116,6 +98,22 @@ def _outcomes(outcome: xr.Dataset) -> Rows:
         )
 
 
+def _comparisons(comparisons: xr.Dataset) -> Rows:
+    names = list(map(str, comparisons.condition.values))
+    for (a, one), (b, other) in itertools.combinations(enumerate(names), 2):
+        own = comparisons.isel(condition=b, other=a)
+        if own.bases:
+            yield (
+                other,
+                one,
+                str(int(own.bases)),
+                share(own.difference),
+                interval(own.difference_low, own.difference_high),
+                share(own.improvement),
+                interval(own.improvement_low, own.improvement_high),
+            )
+
+
 def _effects(effects: xr.Dataset) -> Rows:
     for condition in effects.condition.values:
         own = effects.sel(condition=condition)
@@ -144,6 +142,14 @@ _SINGLE: Final[tuple[_Single, ...]] = (
         ("condition", "kind", "transfers", "of which"),
         _kinds,
         "",
+    ),
+    (
+        "statistics/comparisons",
+        "Conditions compared",
+        ("condition", "than", "base models", "rate", "interval", "P(higher score)", "interval"),
+        _comparisons,
+        "On the base models that both have. The difference of their success rates, bootstrapped "
+        "over base models; the probability that a run scores higher, within them.",
     ),
     (
         "statistics/base_effect",

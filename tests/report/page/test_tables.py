@@ -6,7 +6,10 @@ import xarray as xr
 
 from crar_diag.agent.history import labelled
 from crar_diag.report.figures.selection import Report
-from crar_diag.report.page.tables import interval, tables_of_report, text
+from crar_diag.report.page.cells import interval, text
+from crar_diag.report.page.tables import tables_of_report
+from crar_diag.report.transfer_statistics import statistics_of
+from tests.embedding.ended import ended
 from tests.report.figures import by_hand
 from tests.report.page import hand
 
@@ -15,6 +18,10 @@ from tests.report.page import hand
 def tables(tmp_path_factory):
     others = {
         "hessian/a": by_hand.spectrum(),
+        "statistics/comparisons": statistics_of(
+            ended(variant=["original", "finetune", "scratch"], base=["a", "a", ""]),
+            np.array([False, True, True]),
+        )["comparisons"],
         "statistics/own": xr.Dataset(
             {"p": labelled(["kind"], np.array([0.5, np.nan]), "p")},
             coords={"kind": labelled(["kind"], by_hand.text(["a<b", "c"]), "kind")},
@@ -29,6 +36,11 @@ def test_rates_stand_with_their_intervals(tables):
     # 1 and 0 of two bases: a mean of 0.5, by hand between its half and 0.75.
     assert rows[0] == ("original, lr 8e-05", "mean over bases", "", "0.50", "0.25 to 0.75")
     assert rows[1][:4] == ("original, lr 8e-05", "good", "", "1.00")
+
+
+def test_each_pair_of_conditions_with_a_base_in_common_stands_once(tables):
+    (row,) = tables["statistics/comparisons"].rows  # from scratch there is no base
+    assert row == ("finetune, lr 8e-05", "original, lr 8e-05", "1", "1.00", "", "", "")
 
 
 def test_every_transfer_has_a_row(tables):
