@@ -107,6 +107,10 @@ def command(
     output: common.ReportOption = None,
     name: comparing.NameOption = None,
     figure: comparing.FigureOption = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say how many points and how long; compute a few of them."),
+    ] = False,
     scheduler: common.SchedulerOption = None,
     device: common.DeviceOption = "auto",
     threads: common.ThreadsOption = None,
@@ -128,6 +132,8 @@ def command(
         raise InputError(f"--engine: unknown engine '{engine}'{did_you_mean(engine, ENGINES)}")
     if engine == LIBRARY and device not in ("auto", "cpu"):
         raise InputError(f"--device {device}: the engine {LIBRARY} computes on the CPU")
+    if engine == LIBRARY and dry_run:
+        raise InputError(f"--dry-run measures our own engine, not {LIBRARY}")
     if engine == LIBRARY and scheduler is not None:
         raise InputError(f"--scheduler: the engine {LIBRARY} computes on this machine")
     where = common.choose_place(device if engine == OWN else "cpu", threads, scheduler)
@@ -143,13 +149,21 @@ def command(
     label = _label(between, name, engine) if output is not None else ""
     partial = None if output is None else output.with_name(f"{output.name}.{label}")
     about = {"seed": seed, "engine": engine, **_details(between, transitions)}
+    drawing = _drawing(between, about, refit, partial)
+    if dry_run:
+        from crar_diag.cli.landscape_plan import show_plan
+        from crar_diag.landscape.forecast import forecast
+
+        costs = forecast(views, between, kinds, drawing, environments=environments)
+        show_plan(costs, drawing.workers, output, as_json, elsewhere=scheduler is not None)
+        return
     with comparing.stopping(output, partial):
         with (
             terminal.ProgressLine() as line,
             terminal.stoppable() as stop,
             nullcontext() if scheduler is None else common.dask_workers(scheduler) as workers,
         ):
-            drawing = _drawing(line, stop, between, about, refit, partial)
+            drawing = _watched(drawing, line, stop)
             if workers is not None:
                 drawing = replace(
                     drawing, spread=functools.partial(workers.map, look=drawing.interrupt)
@@ -176,21 +190,12 @@ def _label(between: "Between", name: str | None, engine: str) -> str:
 
 
 def _drawing(
-    line: terminal.ProgressLine,
-    stop: threading.Event,
-    between: "Between",
-    about: dict[str, Any],
-    refit: dict[str, Any],
-    partial: Path | None,
+    between: "Between", about: dict[str, Any], refit: dict[str, Any], partial: Path | None
 ) -> "Drawing":
-    """Return how to compute: side by side, shown on `line`, until `stop` is set."""
+    """Return how to compute: side by side."""
     import torch
 
     from crar_diag.landscape.drawing import Drawing
-
-    def interrupt() -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
 
     ends = between.ends
     request = {"sha256": ends.sha256, "domain": ends.domain, "device": str(between.problem.device)}
@@ -199,6 +204,18 @@ def _drawing(
         refit=refit,
         request={**about, **request},
         partial=partial,
+    )
+
+
+def _watched(drawing: "Drawing", line: terminal.ProgressLine, stop: threading.Event) -> "Drawing":
+    """Return the same, shown on `line`, until `stop` is set."""
+
+    def interrupt() -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+
+    return replace(
+        drawing,
         progress=lambda what: terminal.counting(line, "points", stop, what),
         interrupt=interrupt,
     )

@@ -84,10 +84,9 @@ def draw(view: View, dynamics: Collection[str], drawing: Drawing) -> dict[str, S
             one.
         drawing: how.
     """
-    is_line = view.mode == "line"
     together = _REFITTED_AT_ONCE if view.problem.many is None else _EVALUATED_AT_ONCE
-    at_once = _LINE_AT_ONCE if is_line else together
-    settings = replace(LINE_REFIT if is_line else PLANE_REFIT, **drawing.refit)
+    at_once = _LINE_AT_ONCE if view.mode == "line" else together
+    settings = refit_settings(view, drawing)
     found: dict[str, Surface] = {}
     for kind in ("frozen", "unfrozen"):
         grid = view.grid if kind == "frozen" else view.coarse
@@ -154,6 +153,26 @@ def draw_rewards(
             progress=drawing.progress("score"),
             **shared,
         )
+
+
+def refit_settings(view: View, drawing: Drawing) -> RefitSettings:
+    """Return when the re-fits of a view stop."""
+    return replace(LINE_REFIT if view.mode == "line" else PLANE_REFIT, **drawing.refit)
+
+
+def kept_surface(view: View, kind: str, drawing: Drawing) -> int:
+    """Return how many points of a surface an interrupted call of the same request has kept."""
+    return _points_of(_partial(view, kind, refit_settings(view, drawing), drawing))
+
+
+def kept_rewards(view: View, drawing: Drawing, *, environments: int) -> int:
+    """Return the same of a view's scores."""
+    return _points_of(_partial(view, "scores", PLANE_REFIT, drawing, environments=environments))
+
+
+def _points_of(partial: PartialSurface | None) -> int:
+    before = None if partial is None else partial.load()
+    return 0 if before is None else int(before["done"])
 
 
 def _never() -> None:

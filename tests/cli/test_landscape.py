@@ -212,3 +212,30 @@ def test_figures_are_saved_under_the_name_and_beside_it(cli, tmp_path):
     assert answer["figures"] == [str(tmp_path / name) for name in names]
     for name in names:
         assert (tmp_path / name).read_bytes().startswith(b"%PDF")
+
+
+# What it would take
+
+
+def test_a_plan_says_points_and_time_and_writes_nothing(cli, tmp_path):
+    given = ["landscape", A, B, "--mode", "line,random-plane", "--points", 9, *REFIT]
+    given += ["-o", tmp_path / "r.h5", "--dry-run"]
+    plan = cli(*given, "--json").json
+    assert [(one["mode"], one["kind"], one["points"]) for one in plan["surfaces"]] == [
+        ("line", "frozen", 9),
+        ("line", "unfrozen", 9),
+        ("random-plane", "frozen", 81),
+        ("random-plane", "unfrozen", 81),
+    ]
+    assert plan["seconds"] == pytest.approx(sum(one["seconds"] for one in plan["surfaces"]))
+    assert plan["memory_bytes"] > 10**8
+    assert plan["disk_bytes"] == 2 * 8 * 8 * (9 + 9 + 81 + 81)
+    answer = cli(*given)
+    assert (answer.code, answer.err) == (0, "")
+    header, *rows, last, note = answer.out.splitlines()
+    assert header.split() == ["view", "surface", "points", "left", "time"]
+    assert rows[3].split()[:4] == ["random-plane", "unfrozen", "81", "81"]
+    assert "at most" in rows[3]
+    assert last.startswith(f"would compute 180 points into '{tmp_path / 'r.h5'}': at most ")
+    assert note == "a re-fit ends before its budget does once it gains no more"
+    assert list(tmp_path.iterdir()) == []

@@ -128,6 +128,7 @@ def test_agents_of_other_tasks_and_architectures(cli, folder):
         (["--figure", "x.jpg"], "figure 'x.jpg': expected a name that ends in .pdf, .svg, .png"),
         (["--figure", "no/x.pdf"], "figure 'no/x.pdf': there is no folder 'no'"),
         (["--name", "x"], "--name is that of a group in a report: give -o, too"),
+        (["--engine", "loss-landscapes", "--dry-run"], "--dry-run measures our own engine, not"),
         (["--device", "tpu"], "--device: unknown device 'tpu' (did you mean 'cpu'?)"),
     ],
 )

@@ -1,0 +1,111 @@
+"""What a landscape would take: the time of known work, and the points that are left."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from crar_diag.landscape import forecast as module
+from crar_diag.landscape import partial
+from crar_diag.landscape.drawing import LINE_REFIT, Drawing, draw
+from crar_diag.landscape.forecast import _Run, forecast
+from crar_diag.landscape.views import dynamics_plane, line, random_plane, reward_plane
+from tests.landscape.shipped import CORRECT, WRONG, between
+from tests.runs import labyrinth_config, save_agent
+
+BOTH = ("frozen", "unfrozen")
+
+
+@pytest.fixture(scope="module")
+def agents():
+    return between(CORRECT, WRONG)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only the work moves."""
+    clock = SimpleNamespace(now=0.0, works=[])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def test_the_time_is_that_of_every_point_and_the_whole_budget(agents, clock, monkeypatch):
+    """A point takes 1 ms, a re-fit of so many points 4 ms and 2 ms an iteration for each."""
+
+    def work(view, kinds, drawing):
+        (kind,), count = kinds, len(view.grid)
+        clock.works.append((kind, count))
+        refitted = 0.004 + 0.002 * drawing.refit.get("iterations", LINE_REFIT.iterations)
+        clock.now += count * (0.001 if kind == "frozen" else refitted)
+        return {kind: SimpleNamespace(losses=dict.fromkeys("abc"), errors={})}
+
+    monkeypatch.setattr(module, "draw", work)
+    views = [line(agents, 61), random_plane(agents, 51, 25, 0), dynamics_plane(agents, 9, 0)]
+    found = forecast(views, agents, BOTH, Drawing(workers=2))
+    assert [(one.mode, one.kind, one.points, one.left, one.numbers) for one in found] == [
+        ("line", "frozen", 61, 61, 3),
+        ("line", "unfrozen", 61, 61, 3),
+        ("random-plane", "frozen", 2601, 2601, 3),
+        ("random-plane", "unfrozen", 625, 625, 3),
+        ("dynamics-plane", "frozen", 81, 81, 3),
+    ]
+    seconds = [0.061, 61 * 6.004, 2.601, 625 * 1.004, 0.081]
+    assert [one.seconds for one in found] == pytest.approx(seconds)
+    # No more than is needed to read the time: all points of a line, some of a plane.
+    counts = [count for kind, count in clock.works if kind == "frozen"]
+    assert counts == [8, 8, 32, 61, 8, 8, 32, 128, 512, 8, 8, 32, 81]
+    given = Drawing(workers=2, refit={"iterations": 10})
+    (one,) = forecast(views[:1], agents, ["unfrozen"], given)
+    assert one.seconds == pytest.approx(61 * 0.024)
+
+
+def test_points_are_those_of_the_middle(agents):
+    for grid in (line(agents, 9).grid, random_plane(agents, 7, 7, 0).grid):
+        run, first = _Run(grid, 4), (len(grid) - 4) // 2
+        assert (len(run), run.shape) == (4, (4,))
+        for own, whole in (
+            (run.points(0, 4), grid.points(first, first + 4)),
+            (run.points(3, 9), grid.points(first + 3, first + 4)),
+        ):
+            assert all(torch.equal(own[name], whole[name]) for name in whole)
+        assert len(next(iter(run.points(0, 9).values()))) == 4
+
+
+def test_of_real_agents_what_is_kept_is_not_left(agents, tmp_path, monkeypatch):
+    monkeypatch.setattr(partial, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(module, "_SECONDS", 0.001)
+    view = random_plane(agents, 7, 7, seed=0)
+    how = {"refit": {"iterations": 3}, "partial": tmp_path / "r", "request": {"seed": 0}}
+
+    def stop(what):
+        def progress(done, total):
+            if done >= 16:
+                raise KeyboardInterrupt
+
+        return progress
+
+    with pytest.raises(KeyboardInterrupt):
+        draw(view, ["unfrozen"], Drawing(progress=stop, **how))
+    (kept,) = tmp_path.iterdir()
+    before = kept.read_bytes()
+    frozen, unfrozen = forecast([view], agents, BOTH, Drawing(**how))
+    assert (frozen.left, unfrozen.left) == (49, 33)
+    assert frozen.numbers == unfrozen.numbers == 8  # seven losses and their sum
+    assert 0 < frozen.seconds / 49 < unfrozen.seconds / 33
+    assert [kept.read_bytes()] == [before]
+    assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_scores_are_played_to_know_their_time(tmp_path, clock, monkeypatch):
+    files = [save_agent(tmp_path / f"{seed}", labyrinth_config(), seed) for seed in (0, 1)]
+    agents = between(*files)
+
+    def play(view, between, drawing, *, environments):
+        assert environments == 3
+        clock.now += 2.0 * len(view.grid)
+
+    monkeypatch.setattr(module, "draw_rewards", play)
+    view = reward_plane(agents, 7, 0)
+    (one,) = forecast([view], agents, BOTH, Drawing(), environments=3)
+    assert (one.kind, one.points, one.left, one.numbers) == ("scores", 49, 49, 3)
+    assert one.seconds == pytest.approx(98.0)
