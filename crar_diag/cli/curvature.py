@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crar_diag.cli import common, comparing, places, terminal
+from crar_diag.cli import common, comparing, places, plans, terminal
 from crar_diag.cli.landscape_views import DYNAMICS, chosen
 from crar_diag.errors import InputError
 
@@ -83,6 +83,7 @@ def command(
         ),
     ] = None,
     figure: comparing.FigureOption = None,
+    dry_run: plans.DryRunOption = False,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -119,20 +120,31 @@ def command(
     weights = comparing.weights(weight)
     settings = CurvatureSettings(eigenvalues, steps, probes, density_probes, seed)
     budget = (polish_iterations or ITERATIONS) if polish else None
+    options: dict[str, Any] = {
+        "kinds": kinds,
+        "weights": weights,
+        "temperature": smoothing,
+        "settings": settings,
+        "transitions": transitions,
+    }
+    if dry_run:
+        from crar_diag.landscape.forecast import forecast_curvature
+
+        costs = []
+        for agent in agents:
+            with _threads(agent, threads):
+                count = 2 if polish else 1
+                costs.append(forecast_curvature(agent, domain, places=count, **options))
+        note = f"and a polish of at most {budget} iterations in each space, of unknown time"
+        plans.show_plan(costs, output, as_json, note if polish else "")
+        return
     found: list[Found] = []
     with terminal.ProgressLine() as line:
         for label, agent in zip(names, agents, strict=True):
             with _threads(agent, threads):
+                progress = terminal.counting(line, "spectra", what=label)
                 curvature = agent_curvature(
-                    agent,
-                    domain,
-                    kinds=kinds,
-                    weights=weights,
-                    temperature=smoothing,
-                    settings=settings,
-                    polish_iterations=budget,
-                    transitions=transitions,
-                    progress=terminal.counting(line, "spectra", what=label),
+                    agent, domain, polish_iterations=budget, progress=progress, **options
                 )
             found.append(Found(label, agent, curvature))
     _keep(found, output, figure, seed)

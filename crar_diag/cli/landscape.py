@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crar_diag.cli import common, comparing, landscape_views, places, terminal
+from crar_diag.cli import common, comparing, landscape_views, places, plans, terminal
 from crar_diag.cli.landscape_views import DYNAMICS, ENGINES, LIBRARY, OWN
 from crar_diag.errors import InputError, did_you_mean
 
@@ -107,10 +107,7 @@ def command(
     output: common.ReportOption = None,
     name: comparing.NameOption = None,
     figure: comparing.FigureOption = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Say how many points and how long; compute a few of them."),
-    ] = False,
+    dry_run: plans.DryRunOption = False,
     scheduler: common.SchedulerOption = None,
     device: common.DeviceOption = "auto",
     threads: common.ThreadsOption = None,
@@ -151,11 +148,11 @@ def command(
     about = {"seed": seed, "engine": engine, **_details(between, transitions)}
     drawing = _drawing(between, about, refit, partial)
     if dry_run:
-        from crar_diag.cli.landscape_plan import show_plan
         from crar_diag.landscape.forecast import forecast
 
         costs = forecast(views, between, kinds, drawing, environments=environments)
-        show_plan(costs, drawing.workers, output, as_json, elsewhere=scheduler is not None)
+        note = "" if scheduler is None else "the scheduler's workers share the points"
+        plans.show_plan(costs, output, as_json, note)
         return
     with comparing.stopping(output, partial):
         with (

@@ -1,15 +1,20 @@
-"""What a landscape would take: points that are left and their time, for `--dry-run`.
+"""What a landscape or a curvature would take, for `--dry-run`.
 
-A few points of each surface are computed as the landscape itself computes them. Re-fits stop when
-they gain no more, which nobody knows before; their time is that of the whole budget.
+A little of each is computed as the whole would be. A re-fit stops when it gains no more, which
+nobody knows before: its time is that of the whole budget. What an iteration of a minimum-loss curve
+or of a polish takes grows on the way, several times: of these nothing is foretold.
 """
 
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from crar_diag.agent.loading import Agent
+from crar_diag.landscape.agent_curvature import agent_curvature
+from crar_diag.landscape.curvature import CurvatureSettings
 from crar_diag.landscape.drawing import (
     Drawing,
     draw,
@@ -23,34 +28,37 @@ from crar_diag.landscape.points import Points
 from crar_diag.landscape.problem import Parameters
 from crar_diag.landscape.views import Between, View
 
-# As long as a surface is measured at least, unless all its points take less.
+# As long as points are measured at least, unless all of them take less.
 _SECONDS = 0.3
 # Iterations of re-fits of which the difference tells the time of one; with fewer than
-# `RefitSettings.patience` none stops early.
-_FEW, _MORE = 2, 12
+# `RefitSettings.patience` none stops early. The same of Lanczos, whose steps may take seconds.
+_REFIT_ITERATIONS = 2, 12
+_LANCZOS_STEPS = 1, 4
 # Points of a first try, for each worker: a few pieces.
 _FIRST_EVALUATED, _FIRST_REFITTED = 4, 8
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one surface would take.
+    """What one part of the work would take.
 
     Attributes:
-        mode: of the view.
-        kind: `frozen`, `unfrozen` or `scores`.
-        points: of the grid.
+        what: it is, in words.
+        unit: what is counted.
+        count: how many of these.
         left: of them, which an interrupted call has not computed.
-        numbers: that are kept of each point.
-        seconds: for those that are left; of an unfrozen surface at most.
+        seconds: for those that are left.
+        at_most: whether it may end before, and take less.
+        numbers: that are kept of it.
     """
 
-    mode: str
-    kind: str
-    points: int
+    what: str
+    unit: str
+    count: int
     left: int
-    numbers: int
     seconds: float
+    at_most: bool
+    numbers: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,19 +123,18 @@ def _of_surface(view: View, kind: str, grid: Grid, drawing: Drawing, silent: Dra
         surface = draw(part, [kind], replace(silent, refit=refit))[kind]
         numbers = len(surface.losses) + len(surface.errors)
 
-    left = len(grid) - kept_surface(view, kind, drawing)
+    total = len(grid)
+    left = total - kept_surface(view, kind, drawing)
     if kind == "frozen":
-        each = _seconds(compute, len(grid), _FIRST_EVALUATED * silent.workers)
-        return Cost(view.mode, kind, len(grid), left, numbers, left * each)
-    count = min(len(grid), _FIRST_REFITTED * silent.workers)
-    if view.problem.looped:  # each is computed by itself, and takes long
-        count = min(len(grid), silent.workers)
-    compute(count, 1)  # what only the first call of all does
-    few, more = (_timed(compute, count, iterations) for iterations in (_FEW, _MORE))
-    iteration = max(0.0, more - few) / (_MORE - _FEW)
-    beside = max(0.0, few - _FEW * iteration)
-    each = (beside + refit_settings(view, drawing).iterations * iteration) / count
-    return Cost(view.mode, kind, len(grid), left, numbers, left * each)
+        each = _seconds_a_point(compute, total, _FIRST_EVALUATED * silent.workers)
+    else:
+        # Where each is computed by itself, it takes long.
+        first = silent.workers * (1 if view.problem.looped else _FIRST_REFITTED)
+        count = min(total, first)
+        budget = refit_settings(view, drawing).iterations
+        each = _extrapolated(lambda n: compute(count, n), budget, _REFIT_ITERATIONS) / count
+    what, refitted = f"{view.mode}, {kind}", kind == "unfrozen"
+    return Cost(what, "points", total, left, left * each, refitted, total * numbers)
 
 
 def _of_rewards(
@@ -139,11 +146,41 @@ def _of_rewards(
 
     total = len(view.grid)
     left = total - kept_rewards(view, drawing, environments=environments)
-    each = _seconds(compute, total, 2)
-    return Cost(view.mode, "scores", total, left, environments, left * each)
+    each = _seconds_a_point(compute, total, 2)
+    return Cost("reward", "points", total, left, left * each, False, total * environments)
 
 
-def _seconds(compute: Callable[[int], None], total: int, first: int) -> float:
+def forecast_curvature(
+    agent: Agent,
+    domain: str | None,
+    *,
+    settings: CurvatureSettings,
+    places: int = 1,
+    **options: Any,
+) -> Cost:
+    """Return what the spectra of an agent would take, in all of its spaces.
+
+    Args:
+        agent: any.
+        domain: in which it is evaluated; its own by default.
+        settings: how much is computed.
+        places: where: 2 with a polish, whose own time is not in it.
+        options: `kinds`, `weights`, `temperature` and `transitions` of `agent_curvature`.
+    """
+
+    def spectra(steps: int) -> None:
+        few = CurvatureSettings(1, steps, 2, 0, settings.seed)
+        agent_curvature(agent, domain, settings=few, **options)
+
+    # Lanczos from two starts and, for the density, from each probe; the trace's probes.
+    products = (2 + settings.density_probes) * settings.steps + settings.probes
+    # A step of the measurement is two products.
+    seconds = places * _extrapolated(spectra, products / 2, _LANCZOS_STEPS)
+    count = places * products
+    return Cost(agent.path.stem, "Hessian products a space", count, count, seconds, False)
+
+
+def _seconds_a_point(compute: Callable[[int], None], total: int, first: int) -> float:
     """Return the seconds that a point takes: of more and more of them, until that can be read."""
     count = min(first, total)
     compute(count)  # what only the first call of all does
@@ -154,7 +191,16 @@ def _seconds(compute: Callable[[int], None], total: int, first: int) -> float:
         count = min(4 * count, total)
 
 
-def _timed(work: Callable[..., None], *arguments: int) -> float:
+def _extrapolated(compute: Callable[[int], None], steps: float, measured: tuple[int, int]) -> float:
+    """Return the seconds of so many steps, from those of a few and of some more."""
+    few, more = measured
+    compute(few)  # what only the first call of all does
+    short, long = _timed(compute, few), _timed(compute, more)
+    each = max(0.0, long - short) / (more - few)
+    return max(0.0, short - few * each) + steps * each
+
+
+def _timed(work: Callable[[int], None], count: int) -> float:
     start = time.monotonic()
-    work(*arguments)
+    work(count)
     return time.monotonic() - start

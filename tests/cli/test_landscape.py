@@ -1,5 +1,7 @@
 """`crar-diag landscape`: lines and planes of the shipped transfers."""
 
+import re
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -221,21 +223,23 @@ def test_a_plan_says_points_and_time_and_writes_nothing(cli, tmp_path):
     given = ["landscape", A, B, "--mode", "line,random-plane", "--points", 9, *REFIT]
     given += ["-o", tmp_path / "r.h5", "--dry-run"]
     plan = cli(*given, "--json").json
-    assert [(one["mode"], one["kind"], one["points"]) for one in plan["surfaces"]] == [
-        ("line", "frozen", 9),
-        ("line", "unfrozen", 9),
-        ("random-plane", "frozen", 81),
-        ("random-plane", "unfrozen", 81),
+    assert [(one["what"], one["count"], one["at_most"]) for one in plan["work"]] == [
+        ("line, frozen", 9, False),
+        ("line, unfrozen", 9, True),
+        ("random-plane, frozen", 81, False),
+        ("random-plane, unfrozen", 81, True),
     ]
-    assert plan["seconds"] == pytest.approx(sum(one["seconds"] for one in plan["surfaces"]))
+    assert plan["seconds"] == pytest.approx(sum(one["seconds"] for one in plan["work"]))
     assert plan["memory_bytes"] > 10**8
     assert plan["disk_bytes"] == 2 * 8 * 8 * (9 + 9 + 81 + 81)
     answer = cli(*given)
     assert (answer.code, answer.err) == (0, "")
-    header, *rows, last, note = answer.out.splitlines()
-    assert header.split() == ["view", "surface", "points", "left", "time"]
-    assert rows[3].split()[:4] == ["random-plane", "unfrozen", "81", "81"]
+    header, *rows, empty, last, note = answer.out.splitlines()
+    assert re.split(r" {2,}", header) == ["what", "how much", "left", "time"]
+    assert re.split(r" {2,}", rows[3])[:3] == ["random-plane, unfrozen", "81 points", "81"]
     assert "at most" in rows[3]
-    assert last.startswith(f"would compute 180 points into '{tmp_path / 'r.h5'}': at most ")
-    assert note == "a re-fit ends before its budget does once it gains no more"
+    assert empty == ""
+    assert last.startswith(f"would compute this into '{tmp_path / 'r.h5'}': at most ")
+    assert last.endswith(" of disk")
+    assert note == "at most: what gains no more ends before its budget"
     assert list(tmp_path.iterdir()) == []

@@ -104,7 +104,7 @@ def test_ctrl_c_keeps_what_was_computed_and_the_same_call_goes_on(
     assert not path.exists()
     assert len(partials(tmp_path)) == 2
     plan = cli(*given, "--dry-run", "--json").json
-    assert [one["left"] for one in plan["surfaces"]] == [0, 17]
+    assert [one["left"] for one in plan["work"]] == [0, 17]
     assert not path.exists()
     counted.clear()
     assert cli(*given).code == 0

@@ -5,10 +5,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from crar_diag.agent.loading import load_agent
 from crar_diag.landscape import forecast as module
 from crar_diag.landscape import partial
+from crar_diag.landscape.curvature import CurvatureSettings
 from crar_diag.landscape.drawing import LINE_REFIT, Drawing, draw
-from crar_diag.landscape.forecast import _Run, forecast
+from crar_diag.landscape.forecast import _Run, forecast, forecast_curvature
 from crar_diag.landscape.views import dynamics_plane, line, random_plane, reward_plane
 from tests.landscape.shipped import CORRECT, WRONG, between
 from tests.runs import labyrinth_config, save_agent
@@ -42,12 +44,12 @@ def test_the_time_is_that_of_every_point_and_the_whole_budget(agents, clock, mon
     monkeypatch.setattr(module, "draw", work)
     views = [line(agents, 61), random_plane(agents, 51, 25, 0), dynamics_plane(agents, 9, 0)]
     found = forecast(views, agents, BOTH, Drawing(workers=2))
-    assert [(one.mode, one.kind, one.points, one.left, one.numbers) for one in found] == [
-        ("line", "frozen", 61, 61, 3),
-        ("line", "unfrozen", 61, 61, 3),
-        ("random-plane", "frozen", 2601, 2601, 3),
-        ("random-plane", "unfrozen", 625, 625, 3),
-        ("dynamics-plane", "frozen", 81, 81, 3),
+    assert [(one.what, one.count, one.left, one.numbers, one.at_most) for one in found] == [
+        ("line, frozen", 61, 61, 3 * 61, False),
+        ("line, unfrozen", 61, 61, 3 * 61, True),
+        ("random-plane, frozen", 2601, 2601, 3 * 2601, False),
+        ("random-plane, unfrozen", 625, 625, 3 * 625, True),
+        ("dynamics-plane, frozen", 81, 81, 3 * 81, False),
     ]
     seconds = [0.061, 61 * 6.004, 2.601, 625 * 1.004, 0.081]
     assert [one.seconds for one in found] == pytest.approx(seconds)
@@ -90,7 +92,7 @@ def test_of_real_agents_what_is_kept_is_not_left(agents, tmp_path, monkeypatch):
     before = kept.read_bytes()
     frozen, unfrozen = forecast([view], agents, BOTH, Drawing(**how))
     assert (frozen.left, unfrozen.left) == (49, 33)
-    assert frozen.numbers == unfrozen.numbers == 8  # seven losses and their sum
+    assert frozen.numbers == unfrozen.numbers == 49 * 8  # seven losses and their sum
     assert 0 < frozen.seconds / 49 < unfrozen.seconds / 33
     assert [kept.read_bytes()] == [before]
     assert list(tmp_path.iterdir()) == [kept]
@@ -107,5 +109,27 @@ def test_scores_are_played_to_know_their_time(tmp_path, clock, monkeypatch):
     monkeypatch.setattr(module, "draw_rewards", play)
     view = reward_plane(agents, 7, 0)
     (one,) = forecast([view], agents, BOTH, Drawing(), environments=3)
-    assert (one.kind, one.points, one.left, one.numbers) == ("scores", 49, 49, 3)
+    assert (one.what, one.count, one.left, one.numbers) == ("reward", 49, 49, 3 * 49)
     assert one.seconds == pytest.approx(98.0)
+
+
+def test_of_a_curvature_every_hessian_product_counts(clock, monkeypatch):
+    """A Hessian product takes 0.25 s, all else 3 s."""
+
+    def analyse(agent, domain, *, settings, kinds):
+        assert (domain, kinds) == ("inverse", ["frozen"])
+        starts = 2 + settings.density_probes
+        clock.works.append(starts * settings.steps + settings.probes)
+        clock.now += 3.0 + 0.25 * clock.works[-1]
+
+    monkeypatch.setattr(module, "agent_curvature", analyse)
+    agent = load_agent(CORRECT)
+    settings = CurvatureSettings(steps=100, probes=40, density_probes=5)
+    cost = forecast_curvature(agent, "inverse", settings=settings, kinds=["frozen"])
+    assert (cost.count, cost.at_most) == (740, False)
+    assert max(clock.works) < 20
+    # The measurement's own two probes are in it.
+    assert cost.seconds == pytest.approx(3.0 + 0.25 * 742)
+    polished = forecast_curvature(agent, "inverse", settings=settings, places=2, kinds=["frozen"])
+    assert polished.count == 2 * cost.count
+    assert polished.seconds == pytest.approx(2 * cost.seconds)
