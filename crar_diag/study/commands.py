@@ -1,6 +1,7 @@
 """The steps that studies are made of: each a command of `crar-diag`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from crar_diag.agent.presets import preset, transfer_preset
@@ -20,6 +21,43 @@ _FIGURES: Final = "figures"
 def seeds(count: int) -> str:
     """Return the first seeds as an option says them."""
     return f"0:{count}"
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What all studies begin with: base models and the published transfer of each.
+
+    Attributes:
+        count: base models.
+        sources: their checkpoints or their folder.
+        runs: the run folders that there are then.
+        steps: training, unless the base models are given, and transfer.
+    """
+
+    count: int
+    sources: Sequence[str]
+    runs: Sequence[str]
+    steps: Sequence[Step]
+
+
+def begin(
+    environment: str, preset_name: str, given: Sequence[str], bases: int, transfers: int
+) -> Beginning:
+    """Return what a study begins with.
+
+    Args:
+        environment: of the agents.
+        preset_name: `quick` or `paper`.
+        given: checkpoints that take the place of base models of its own.
+        bases: how many of its own it trains.
+        transfers: of each base model.
+    """
+    count, sources = (len(given), given) if given else (bases, [BASES])
+    moved = transfer_bases(environment, preset_name, sources, transfers, count)
+    if given:
+        return Beginning(count, sources, [TRANSFERS], [moved])
+    trained = train_bases(environment, preset_name, count)
+    return Beginning(count, sources, [BASES, TRANSFERS], [trained, moved])
 
 
 def train_bases(environment: str, preset_name: str, count: int) -> Step:

@@ -40,14 +40,10 @@ def recipe(preset: str, environment: str = LABYRINTH, bases: Sequence[str] = ())
         bases: checkpoints that take the place of base models of its own.
     """
     sizes = _SIZES[preset]
-    count = len(bases) or sizes.bases
-    own = [] if bases else [commands.train_bases(environment, preset, count)]
-    sources = list(bases) or [commands.BASES]
-    runs = [commands.TRANSFERS] if bases else [commands.BASES, commands.TRANSFERS]
+    begun = commands.begin(environment, preset, bases, sizes.bases, sizes.transfers)
     steps = [
-        *own,
-        commands.transfer_bases(environment, preset, sources, sizes.transfers, count),
-        commands.gather("report", runs),
+        *begun.steps,
+        commands.gather("report", begun.runs),
         *(commands.landscape_of_pair(number, _LANDSCAPE) for number in range(sizes.pairs)),
     ]
     names = _FIGURES + (_OF_PAIRS if sizes.pairs else ())

@@ -44,14 +44,11 @@ def recipe(preset: str, environment: str = LABYRINTH, bases: Sequence[str] = ())
         bases: checkpoints that take the place of base models of its own.
     """
     sizes = _SIZES[preset]
-    count = len(bases) or sizes.bases
-    own = [] if bases else [commands.train_bases(environment, preset, count)]
-    sources = list(bases) or [commands.BASES]
-    runs = [commands.TRANSFERS] if bases else [commands.BASES, commands.TRANSFERS]
+    begun = commands.begin(environment, preset, bases, sizes.bases, sizes.transfers)
     published = transfer_preset(environment, preset)
     # The transfers that find the best base model have the published rate.
     rates = [rate for rate in RATES if rate not in published["learning_rates"]]
-    updates, files = int(published["updates"]), commands.files(bases, count)
+    updates, files = int(published["updates"]), commands.files(bases, begun.count)
 
     def transfers(name: str, rates: Sequence[float], first: int, number: int) -> Step:
         words = ", ".join(f"{rate:g}" for rate in rates)
@@ -69,12 +66,11 @@ def recipe(preset: str, environment: str = LABYRINTH, bases: Sequence[str] = ())
         )
 
     steps = [
-        *own,
-        commands.transfer_bases(environment, preset, sources, sizes.transfers, count),
-        commands.gather("report", runs),
+        *begun.steps,
+        commands.gather("report", begun.runs),
         transfers("rates", rates, 0, sizes.seeds),
     ]
-    runs = [*runs, f"{commands.OUT}/rates"]
+    runs = [*begun.runs, f"{commands.OUT}/rates"]
     if sizes.more:
         steps.append(transfers("rates-more", [_DOUBTED], sizes.seeds, sizes.more))
         runs = [*runs, f"{commands.OUT}/rates-more"]

@@ -80,15 +80,12 @@ def recipe(preset: str, environment: str = SIMPLE_MAZE, bases: Sequence[str] = (
         bases: checkpoints that take the place of base models of its own.
     """
     sizes = _SIZES[preset]
-    count = len(bases) or sizes.bases
-    own = [] if bases else [commands.train_bases(environment, preset, count)]
-    sources = list(bases) or [commands.BASES]
-    runs = [*([] if bases else [commands.BASES]), commands.TRANSFERS, commands.RESTARTS]
+    begun = commands.begin(environment, preset, bases, sizes.bases, sizes.transfers)
+    with_restarts = sizes.remedied, begun.count, sizes.restarts
     steps: list[Step] = [
-        *own,
-        commands.transfer_bases(environment, preset, sources, sizes.transfers, count),
-        commands.restart_bases(environment, preset, sources, sizes.remedied, count, sizes.restarts),
-        commands.gather("report", runs),
+        *begun.steps,
+        commands.restart_bases(environment, preset, begun.sources, *with_restarts),
+        commands.gather("report", [*begun.runs, commands.RESTARTS]),
     ]
     for number in range(sizes.pairs):
         steps += [

@@ -39,20 +39,16 @@ def recipe(preset: str, environment: str = LABYRINTH, bases: Sequence[str] = ())
         bases: checkpoints that take the place of base models of its own.
     """
     sizes = _SIZES[preset]
-    count = len(bases) or sizes.bases
-    own = [] if bases else [commands.train_bases(environment, preset, count)]
-    sources = list(bases) or [commands.BASES]
-    runs = [commands.TRANSFERS] if bases else [commands.BASES, commands.TRANSFERS]
+    begun = commands.begin(environment, preset, bases, sizes.bases, sizes.transfers)
     updates = int(transfer_preset(environment, preset)["updates"])
     others = [name for name in VARIANTS if name != "original"]  # that is in the first transfers
     steps = [
-        *own,
-        commands.transfer_bases(environment, preset, sources, sizes.transfers, count),
-        commands.gather("report", runs),
+        *begun.steps,
+        commands.gather("report", begun.runs),
         commands.transfer_chosen(
             "variants",
             f"{len(others)} variants, {sizes.seeds} times each, on the best and the poorest",
-            commands.files(bases, count),
+            commands.files(bases, begun.count),
             (0, -1),
             (
                 "--variant",
@@ -66,7 +62,7 @@ def recipe(preset: str, environment: str = LABYRINTH, bases: Sequence[str] = ())
             (2 * len(others) - 1) * sizes.seeds,
             updates,
         ),
-        commands.gather("report-variants", [*runs, f"{commands.OUT}/variants"]),
+        commands.gather("report-variants", [*begun.runs, f"{commands.OUT}/variants"]),
     ]
     drawing = [*map(commands.figure, _FIGURES[environment]), commands.page()]
     return Recipe("variants", preset, environment, steps, findings, drawing, tuple(bases))

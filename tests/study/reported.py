@@ -49,6 +49,7 @@ def outcome(ended: Sequence[Ended]) -> xr.Dataset:
         "environment": ["simple-maze"] * len(ended),
         "variant": [one.variant for one in ended],
         "base": [one.base for one in ended],
+        "base_sha256": [one.base and sha_of("bases", one.base) for one in ended],
         "seed": [one.seed for one in ended],
         "initial_learning_rate": [one.rate for one in ended],
         "restarts": [one.restarts for one in ended],
