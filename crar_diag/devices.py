@@ -18,8 +18,13 @@ def device_named(name: str, who: str = "PyTorch") -> torch.device:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda" if count else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= count:
-        seen = f"no '{name}' among {count} CUDA devices" if count else "no CUDA device"
-        raise InputError(f"{who} sees {seen}: expected 'cpu' or 'auto'")
-    return device
+    kind, _, number = name.partition(":")
+    if kind != "cuda":
+        return torch.device(name)
+    # Compared as a number first: PyTorch keeps eight bits of it.
+    if not count:
+        raise InputError(f"{who} sees no CUDA device: expected 'cpu' or 'auto'")
+    if int(number or 0) >= count:
+        there = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+        raise InputError(f"{who} sees no '{name}': expected {there}")
+    return torch.device(f"cuda:{int(number)}" if number else "cuda")

@@ -1,6 +1,5 @@
 """`crar-diag cluster`: what became of transfers, and which of them succeeded."""
 
-import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,22 +105,10 @@ def _summaries(study: "TransferStudy") -> list[dict[str, Any]]:
 
 
 def _comparisons(study: "TransferStudy") -> list[dict[str, Any]]:
-    """Return every pair of conditions that have base models in common."""
-    found = study.statistics["comparisons"]
-    names = [str(name) for name in found.condition.values]
-    return [
-        {
-            "condition": names[b],
-            "than": names[a],
-            "bases": int(found.bases[b, a]),
-            **{
-                key: [float(found[f"{key}{end}"][b, a]) for end in ("", "_low", "_high")]
-                for key in ("difference", "improvement")
-            },
-        }
-        for a, b in itertools.combinations(range(len(names)), 2)
-        if found.bases[b, a]
-    ]
+    """Return every two conditions that can be compared."""
+    from crar_diag.report.condition_comparisons import pairs
+
+    return [vars(pair) for pair in pairs(study.statistics["comparisons"])]
 
 
 def _as_json(study: "TransferStudy", output: Path | None) -> dict[str, Any]:
@@ -238,26 +225,18 @@ def _print(study: "TransferStudy") -> None:
 def _print_comparisons(found: list[dict[str, Any]]) -> None:
     if not found:
         return
-    typer.echo("\nconditions compared on the base models that both have:")
+    typer.echo("\nconditions compared on the base models that both have, with 95% intervals:")
     common.print_table(
-        [
-            "condition",
-            "than",
-            "bases",
-            "success rate",
-            "over bases",
-            "higher score",
-            "within bases",
-        ],
+        ["condition", "than", "bases", "rate difference", "", "P(higher score)", ""],
         [
             [
                 one["condition"],
                 one["than"],
                 f"{one['bases']}",
-                f"{one['difference'][0]:+.2f}",
-                common.interval(one["difference"][1:]),
-                common.number(one["improvement"][0]),
-                common.interval(one["improvement"][1:]),
+                common.number(one["difference"], "+.2f"),
+                common.interval(one["difference_interval"]),
+                common.number(one["improvement"]),
+                common.interval(one["improvement_interval"]),
             ]
             for one in found
         ],

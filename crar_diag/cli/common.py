@@ -136,9 +136,9 @@ def size(count: float) -> str:
     return f"{count:.3g} TB"
 
 
-def number(value: float) -> str:
-    """Return a number with two decimals; a dash where it is not finite."""
-    return f"{value:.2f}" if math.isfinite(value) else "-"
+def number(value: float, form: str = ".2f") -> str:
+    """Return a number with two decimals, or of another form; a dash where it is not finite."""
+    return format(value, form) if math.isfinite(value) else "-"
 
 
 def interval(ends: Sequence[float]) -> str:

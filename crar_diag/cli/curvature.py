@@ -131,10 +131,10 @@ def command(
         from crar_diag.landscape.forecast import forecast_curvature
 
         costs = []
-        for agent in agents:
+        for label, agent in zip(names, agents, strict=True):
             with _threads(agent, threads):
                 count = 2 if polish else 1
-                costs.append(forecast_curvature(agent, domain, places=count, **options))
+                costs.append(forecast_curvature(label, agent, domain, places=count, **options))
         note = f"and a polish of at most {budget} iterations in each space, of unknown time"
         plans.show_plan(costs, output, as_json, note if polish else "")
         return

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from crar_diag.landscape.forecast import Cost
 
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Say how much and how long; compute a little of it.")
+    bool,
+    typer.Option("--dry-run", help="Compute a little, and say how long all would take; keep none."),
 ]
 
 # Of what is kept while it is computed, and of the report that it goes into.
@@ -30,11 +31,13 @@ def show_plan(costs: "Sequence[Cost]", output: Path | None, as_json: bool, note:
         note: a last line.
     """
     seconds = sum(cost.seconds for cost in costs)
-    numbers = sum(cost.numbers for cost in costs)
+    known = [cost.numbers for cost in costs if cost.numbers is not None]
+    disk = _COPIES * 8 * sum(known) if len(known) == len(costs) else None
     found: dict[str, Any] = {
         "seconds": seconds,
-        "memory_bytes": _largest_memory() + 8 * numbers,
-        "disk_bytes": 0 if output is None else _COPIES * 8 * numbers,
+        "memory_bytes": _largest_memory() + 8 * sum(known),
+        "disk_bytes": 0 if output is None else disk,
+        "note": note,
     }
     if as_json:
         names = ("what", "unit", "count", "left", "seconds", "at_most")
@@ -54,12 +57,12 @@ def show_plan(costs: "Sequence[Cost]", output: Path | None, as_json: bool, note:
         ],
     )
     typer.echo("")
-    where = "into no report (-o)" if output is None else f"into '{output}'"
+    bound = _bound(any(cost.at_most for cost in costs))
+    kept = "" if output is None else f" for '{output}'"
+    on_disk = f", {common.size(found['disk_bytes'])} of disk" if found["disk_bytes"] else ""
     typer.echo(
-        f"would compute this {where}: {_bound(any(cost.at_most for cost in costs))}"
-        f"{terminal.duration(seconds)} on this machine, measured now, and "
-        f"{common.size(found['memory_bytes'])} of memory"
-        + (f", {common.size(found['disk_bytes'])} of disk" if found["disk_bytes"] else "")
+        f"would compute this{kept} in {bound}{terminal.duration(seconds)} on this machine, "
+        f"measured now, and {common.size(found['memory_bytes'])} of main memory{on_disk}"
     )
     if any(cost.at_most for cost in costs):
         typer.echo("at most: what gains no more ends before its budget")

@@ -135,7 +135,8 @@ class _Place:
 
     Attributes:
         scheduler: on whose workers, for the commands that can.
-        device: of agents and landscapes; on workers of agents alone.
+        device: of agents and landscapes; with a scheduler of its workers, which have it for agents
+            alone.
         threads: None for all cores.
     """
 
@@ -152,8 +153,9 @@ class _Place:
         scheduled = self.scheduler if name in _ON_WORKERS and not _whole(arguments) else None
         if scheduled is not None:
             found += ["--scheduler", scheduled]
-        on_device = name in _ON_WORKERS and not (scheduled is not None and name == "landscape")
-        if self.device != "auto" and on_device:
+        # With a scheduler the device is its workers': what is computed here is so on the CPU.
+        own = name in _ON_WORKERS and self.scheduler is None
+        if self.device != "auto" and (own or (scheduled is not None and name != "landscape")):
             found += ["--device", self.device]
         if self.threads is not None and name in _WITH_THREADS:
             found += ["--threads", str(self.threads)]

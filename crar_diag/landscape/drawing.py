@@ -31,7 +31,7 @@ PLANE_REFIT = RefitSettings(tolerance=0.02)
 # prints of the two files.
 _LINE_AT_ONCE = 1
 # Points that are re-fitted together: small pieces share the work better and are saved more often.
-_REFITTED_AT_ONCE = 16
+REFITTED_AT_ONCE = 16
 # Points of a plane that are evaluated together where their values do not depend on that
 # (`Problem.many`); else as many as are re-fitted, so that the two compare to the last bit.
 _EVALUATED_AT_ONCE = 128
@@ -84,9 +84,8 @@ def draw(view: View, dynamics: Collection[str], drawing: Drawing) -> dict[str, S
             one.
         drawing: how.
     """
-    together = _REFITTED_AT_ONCE if view.problem.many is None else _EVALUATED_AT_ONCE
-    at_once = _LINE_AT_ONCE if view.mode == "line" else together
-    settings = refit_settings(view, drawing)
+    at_once = evaluated_at_once(view)
+    settings = refits_of(view, drawing)
     found: dict[str, Surface] = {}
     for kind in ("frozen", "unfrozen"):
         grid = view.grid if kind == "frozen" else view.coarse
@@ -112,7 +111,7 @@ def draw(view: View, dynamics: Collection[str], drawing: Drawing) -> dict[str, S
                     grid,
                     view.held,
                     settings,
-                    at_once=_REFITTED_AT_ONCE,
+                    at_once=REFITTED_AT_ONCE,
                     evaluated_at_once=at_once,
                     interrupt=drawing.interrupt if drawing.spread is None else _never,
                     **shared,
@@ -147,7 +146,7 @@ def draw_rewards(
             between.ends.domain,
             environments=environments,
             seed=int(drawing.request.get("seed", 0)),
-            at_once=_PLAYED_AT_ONCE if device.type == "cpu" else _PLAYED_AT_ONCE_ON_A_GPU,
+            at_once=played_at_once(view),
             device=device,
             spread=drawing.spread or map,
             progress=drawing.progress("score"),
@@ -155,14 +154,27 @@ def draw_rewards(
         )
 
 
-def refit_settings(view: View, drawing: Drawing) -> RefitSettings:
+def evaluated_at_once(view: View) -> int:
+    """Return how many points of a view's frozen surface are evaluated together."""
+    if view.mode == "line":
+        return _LINE_AT_ONCE
+    return REFITTED_AT_ONCE if view.problem.many is None else _EVALUATED_AT_ONCE
+
+
+def played_at_once(view: View) -> int:
+    """Return how many points of a view's scores are played together."""
+    device = torch.device(view.problem.device or "cpu")
+    return _PLAYED_AT_ONCE if device.type == "cpu" else _PLAYED_AT_ONCE_ON_A_GPU
+
+
+def refits_of(view: View, drawing: Drawing) -> RefitSettings:
     """Return when the re-fits of a view stop."""
     return replace(LINE_REFIT if view.mode == "line" else PLANE_REFIT, **drawing.refit)
 
 
 def kept_surface(view: View, kind: str, drawing: Drawing) -> int:
     """Return how many points of a surface an interrupted call of the same request has kept."""
-    return _points_of(_partial(view, kind, refit_settings(view, drawing), drawing))
+    return _points_of(_partial(view, kind, refits_of(view, drawing), drawing))
 
 
 def kept_rewards(view: View, drawing: Drawing, *, environments: int) -> int:

@@ -16,12 +16,15 @@ from crar_diag.agent.loading import Agent
 from crar_diag.landscape.agent_curvature import agent_curvature
 from crar_diag.landscape.curvature import CurvatureSettings
 from crar_diag.landscape.drawing import (
+    REFITTED_AT_ONCE,
     Drawing,
     draw,
     draw_rewards,
+    evaluated_at_once,
     kept_rewards,
     kept_surface,
-    refit_settings,
+    played_at_once,
+    refits_of,
 )
 from crar_diag.landscape.grids import Grid
 from crar_diag.landscape.points import Points
@@ -34,8 +37,6 @@ _SECONDS = 0.3
 # `RefitSettings.patience` none stops early. The same of Lanczos, whose steps may take seconds.
 _REFIT_ITERATIONS = 2, 12
 _LANCZOS_STEPS = 1, 4
-# Points of a first try, for each worker: a few pieces.
-_FIRST_EVALUATED, _FIRST_REFITTED = 4, 8
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Cost:
         left: of them, which an interrupted call has not computed.
         seconds: for those that are left.
         at_most: whether it may end before, and take less.
-        numbers: that are kept of it.
+        numbers: that are kept of it; None where that is not known before.
     """
 
     what: str
@@ -58,7 +59,7 @@ class Cost:
     left: int
     seconds: float
     at_most: bool
-    numbers: int = 0
+    numbers: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,27 +114,29 @@ def forecast(
 
 
 def _of_surface(view: View, kind: str, grid: Grid, drawing: Drawing, silent: Drawing) -> Cost:
-    numbers = 0
+    """Return the cost of a surface, of which one piece for each worker is computed, or more."""
 
     def compute(count: int, iterations: int | None = None) -> None:
-        nonlocal numbers
         some = _Run(grid, count)
         refit = silent.refit if iterations is None else {**silent.refit, "iterations": iterations}
         part = replace(view, grid=some, coarse=some)
-        surface = draw(part, [kind], replace(silent, refit=refit))[kind]
-        numbers = len(surface.losses) + len(surface.errors)
+        draw(part, [kind], replace(silent, refit=refit))
 
-    total = len(grid)
+    total, refitted, looped = len(grid), kind == "unfrozen", view.problem.looped
     left = total - kept_surface(view, kind, drawing)
-    if kind == "frozen":
-        each = _seconds_a_point(compute, total, _FIRST_EVALUATED * silent.workers)
+    together = REFITTED_AT_ONCE if refitted else evaluated_at_once(view)
+    first = min(total, silent.workers * (1 if looped else together))
+    if not left:
+        each = 0.0
+    elif refitted:
+        budget = refits_of(view, drawing).iterations
+        each = _extrapolated(lambda n: compute(first, n), budget, _REFIT_ITERATIONS) / first
     else:
-        # Where each is computed by itself, it takes long.
-        first = silent.workers * (1 if view.problem.looped else _FIRST_REFITTED)
-        count = min(total, first)
-        budget = refit_settings(view, drawing).iterations
-        each = _extrapolated(lambda n: compute(count, n), budget, _REFIT_ITERATIONS) / count
-    what, refitted = f"{view.mode}, {kind}", kind == "unfrozen"
+        each = _seconds_a_point(compute, total, first)
+    # Each loss and their sum, with standard errors where a sample is drawn.
+    numbers = (len(view.problem.weights) + 1) * (1 if view.problem.clusters is None else 2)
+    numbers += 2 if refitted else 0  # whether it converged, and after how many iterations
+    what = f"{view.mode}, {kind}"
     return Cost(what, "points", total, left, left * each, refitted, total * numbers)
 
 
@@ -146,11 +149,13 @@ def _of_rewards(
 
     total = len(view.grid)
     left = total - kept_rewards(view, drawing, environments=environments)
-    each = _seconds_a_point(compute, total, 2)
+    first = min(total, played_at_once(view))
+    each = _seconds_a_point(compute, total, first) if left else 0.0
     return Cost("reward", "points", total, left, left * each, False, total * environments)
 
 
 def forecast_curvature(
+    name: str,
     agent: Agent,
     domain: str | None,
     *,
@@ -160,7 +165,11 @@ def forecast_curvature(
 ) -> Cost:
     """Return what the spectra of an agent would take, in all of its spaces.
 
+    Products are those of the encoder's space and, likewise, of that of all parameters; the exact
+    spectrum of an embedding takes little.
+
     Args:
+        name: of the agent.
         agent: any.
         domain: in which it is evaluated; its own by default.
         settings: how much is computed.
@@ -172,12 +181,13 @@ def forecast_curvature(
         few = CurvatureSettings(1, steps, 2, 0, settings.seed)
         agent_curvature(agent, domain, settings=few, **options)
 
-    # Lanczos from two starts and, for the density, from each probe; the trace's probes.
+    # Lanczos from two starts and, for the density, from each probe; the trace's probes; residuals.
     products = (2 + settings.density_probes) * settings.steps + settings.probes
+    products += 2 * settings.eigenvalues
     # A step of the measurement is two products.
     seconds = places * _extrapolated(spectra, products / 2, _LANCZOS_STEPS)
     count = places * products
-    return Cost(agent.path.stem, "Hessian products a space", count, count, seconds, False)
+    return Cost(name, "Hessian products a space", count, count, seconds, False)
 
 
 def _seconds_a_point(compute: Callable[[int], None], total: int, first: int) -> float:

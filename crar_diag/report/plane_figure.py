@@ -65,7 +65,7 @@ def plane_figure(dataset: xr.Dataset, *, loss: str = SUM, title: str = "") -> Fi
                 handles += _mark_unconverged(axes, dataset)
             mark_points(axes, dataset)
             axes.label_outer()
-        colour_bar(list(panels), filled, scale, LOSS_LABELS.get(loss, loss))
+        colour_bar(figure, list(panels), filled, scale, LOSS_LABELS.get(loss, loss))
         if handles:
             figure.legend(handles=handles, loc="outside lower center", ncols=2)
         if title:
@@ -95,7 +95,7 @@ def score_figure(dataset: xr.Dataset, *, title: str = "") -> Figure:
             label_axes(axes, dataset.x, dataset.y)
             mark_points(axes, dataset)
             axes.label_outer()
-            colour_bar([axes], filled, scale, values.long_name)
+            colour_bar(figure, [axes], filled, scale, values.long_name)
         if title:
             figure.suptitle(title, fontsize=9)
         return settle_proportion(figure, panels, proportion(panels[0], dataset.x, dataset.y))

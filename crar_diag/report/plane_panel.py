@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.contour import QuadContourSet
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
@@ -53,10 +54,10 @@ def draw_filled(
     return filled
 
 
-def colour_bar(axes: Sequence[Axes], filled: QuadContourSet, scale: Scale, label: str) -> Colorbar:
+def colour_bar(
+    figure: Figure, axes: Sequence[Axes], filled: QuadContourSet, scale: Scale, label: str
+) -> Colorbar:
     """Put the scale of what `draw_filled` drew beside panels, with its lines as ticks."""
-    figure = axes[0].get_figure(root=True)
-    assert figure is not None
     bar = figure.colorbar(
         filled, ax=list(axes), label=label, ticks=scale.lines, pad=0.02, aspect=25
     )

@@ -5,8 +5,6 @@ one base are not independent of each other, so what holds for bases in general i
 bases; see `statistics`.
 """
 
-import itertools
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,11 +13,12 @@ import xarray as xr
 from crar_diag.agent.history import labelled
 from crar_diag.embedding.kinds import KINDS
 from crar_diag.embedding.outcome import NO_BASE
+from crar_diag.report.condition_comparisons import Parts, compare_conditions
 from crar_diag.report.statistics.base_effect import base_effect
-from crar_diag.report.statistics.rates import rate_difference, rate_over_bases, rates_by_base
+from crar_diag.report.statistics.rates import rate_over_bases, rates_by_base
 from crar_diag.report.statistics.resampling import CONFIDENCE, Interval
 from crar_diag.report.statistics.roc import roc_area
-from crar_diag.report.statistics.scores import probability_of_improvement, summarise_scores
+from crar_diag.report.statistics.scores import summarise_scores
 from crar_diag.report.statistics.variance import variance_components
 
 ALL_KINDS = (*KINDS, NO_BASE)
@@ -69,17 +68,13 @@ def statistics_of(finals: xr.Dataset, success: np.ndarray, seed: int = 0) -> dic
     }
     return {
         "rates": _rates(parts, bases),
-        "comparisons": _comparisons(parts),
+        "comparisons": compare_conditions(parts),
         "base_effect": _base_effects(parts),
         "variance": _variances(parts),
         "kinds": _kinds(parts, bases),
         "scores": _scores(parts),
         "detection": _detection(parts),
     }
-
-
-Part = tuple[xr.Dataset, np.ndarray, int]
-Parts = Mapping[str, Part]
 
 
 def _condition(parts: Parts) -> Any:
@@ -121,79 +116,6 @@ def _rates(parts: Parts, bases: list[str]) -> xr.Dataset:
             "base": labelled(["base"], bases, "base model; empty from scratch"),
         },
     )
-
-
-def _comparisons(parts: Parts) -> xr.Dataset:
-    shape = (len(parts), len(parts))
-    bases = np.zeros(shape, np.int64)
-    difference, improvement = np.full((*shape, 3), np.nan), np.full((*shape, 3), np.nan)
-    for (a, one), (b, other) in itertools.combinations(enumerate(parts.values()), 2):
-        common = np.intersect1d(_files(one), _files(other))
-        common = common[common != ""]  # from scratch there is no base to have in common
-        bases[a, b] = bases[b, a] = len(common)
-        if len(common):
-            found = _difference(one, other, common), _improvement(one, other, common)
-            difference[a, b], improvement[a, b] = found
-            difference[b, a] = -found[0][[0, 2, 1]]
-            improvement[b, a] = 1 - found[1][[0, 2, 1]]
-    dims = ("condition", "other")
-    interval = f"of its {CONFIDENCE:.0%} interval"
-    return xr.Dataset(
-        {
-            "bases": labelled(dims, bases, "base models that both conditions have"),
-            "difference": labelled(
-                dims, difference[..., 0], "success rate less the other's, mean over these bases"
-            ),
-            "difference_low": labelled(
-                dims, difference[..., 1], f"lower end {interval} over bases"
-            ),
-            "difference_high": labelled(
-                dims, difference[..., 2], f"upper end {interval} over bases"
-            ),
-            "improvement": labelled(
-                dims, improvement[..., 0], "probability that a run of these bases scores higher"
-            ),
-            "improvement_low": labelled(
-                dims, improvement[..., 1], f"lower end {interval} within bases"
-            ),
-            "improvement_high": labelled(
-                dims, improvement[..., 2], f"upper end {interval} within bases"
-            ),
-        },
-        coords={
-            "condition": _condition(parts),
-            "other": labelled(["other"], list(parts), "condition that it is compared with"),
-        },
-    )
-
-
-def _files(part: Part) -> np.ndarray:
-    """Return each transfer's base as the digest of its file: names repeat between folders."""
-    return part[0].base_sha256.values.astype(str)
-
-
-def _difference(one: Part, other: Part, common: np.ndarray) -> np.ndarray:
-    """Return the difference of the success rates on common bases, and its interval, `[3]`."""
-    sides = []
-    for part in (one, other):
-        own = np.isin(_files(part), common)
-        sides += [part[1][own], _files(part)[own]]
-    found = rate_difference(*sides, rng=one[2])
-    return np.array([found.difference, *_ends(found.interval)])
-
-
-def _improvement(one: Part, other: Part, common: np.ndarray) -> np.ndarray:
-    """Return the probability of a higher score on common bases, and its interval, `[3]`."""
-    scores, bases = [], []
-    for part in (one, other):
-        values = part[0].score.values
-        own = np.isin(_files(part), common) & np.isfinite(values)
-        scores.append(values[own])
-        bases.append(_files(part)[own])
-    if {*bases[0]} != {*bases[1]} or not len(scores[0]):
-        return np.full(3, np.nan)  # a base that has scores on one side only would decide
-    found = probability_of_improvement(*scores, *bases, rng=one[2])
-    return np.array([found.value, *_ends(found.interval)])
 
 
 def _base_effects(parts: Parts) -> xr.Dataset:

@@ -139,7 +139,7 @@ def test_judgements_are_of_frozen_and_unfrozen_ones(cli, run, study):
 def test_a_run_as_tables(cli, run, study):
     answer = cli("cluster", run)
     assert (answer.code, answer.err) == (0, "")
-    judgements, bases, conditions, compared = answer.out.split("\n\n")
+    judgements, bases, conditions = answer.out.split("\n\n")
     frozen, why, unfrozen, why_too, besides = judgements.splitlines()
     first, second = study.judged.judgements
     sizes = ", ".join(map(str, first.sizes))
@@ -165,19 +165,25 @@ def test_a_run_as_tables(cli, run, study):
     assert rows[0] == [
         CONDITIONS[0], "0.50", interval, f"p = {effect:.2g} (permutation)", "1.00", f"{area:.2f}",
     ]  # fmt: skip
+
+
+def test_conditions_are_compared(cli, run, other):
+    assert cli("cluster", run, "--json").json["comparisons"] == []  # successes of two kinds
+    given = ["cluster", run, other]
+    (found,) = cli(*given, "--json").json["comparisons"]
+    assert (found["condition"], found["than"]) == ("original, lr 1e-06, best of 2", CONDITIONS[0])
+    assert found["bases"] == 2
+    assert found["improvement"] is None
+    compared = next(part for part in cli(*given).out.split("\n\n") if "compared" in part)
     title, header, row = compared.splitlines()
-    assert title == "conditions compared on the base models that both have:"
-    assert [*re.split(r" {2,}", header)][3:] == [
-        "success rate", "over bases", "higher score", "within bases",
+    assert title.startswith("conditions compared on the base models that both have")
+    assert re.split(r" {2,}", header) == [
+        "condition", "than", "bases", "rate difference", "P(higher score)",
     ]  # fmt: skip
-    (found,) = cli("cluster", run, "--json").json["comparisons"]
-    by = study.statistics["rates"].rate.values
-    difference, low, high = found["difference"]
-    assert difference == pytest.approx((by[1] - by[0]).mean())
-    assert low <= difference <= high
-    assert found["improvement"] == [None] * 3
+    low, high = found["difference_interval"]
     assert re.split(r" {2,}", row) == [
-        *CONDITIONS[::-1], "4", f"{difference:+.2f}", f"{low:.2f} to {high:.2f}", "-", "-",
+        *(found["condition"], found["than"], "2", f"{found['difference']:+.2f}"),
+        *(f"{low:.2f} to {high:.2f}", "-", "-"),
     ]  # fmt: skip
 
 

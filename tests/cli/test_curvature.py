@@ -307,11 +307,13 @@ def test_nothing_is_refused(cli):
 def test_a_plan_counts_hessian_products_and_writes_nothing(cli, tmp_path):
     given = ["curvature", WRONG, "--dynamics", "frozen", "--steps", 20, "--probes", 10, "--dry-run"]
     (work,) = cli(*given, "--json").json["work"]
-    assert (work["unit"], work["count"]) == ("Hessian products a space", (2 + 5) * 20 + 10)
+    assert (work["unit"], work["count"]) == ("Hessian products a space", (2 + 5) * 20 + 10 + 12)
     assert work["seconds"] > 0
     answer = cli(*given, "--polish", "-o", tmp_path / "r.h5")
     assert (answer.code, answer.err) == (0, "")
-    assert "300 Hessian products a space" in answer.out
+    assert "324 Hessian products a space" in answer.out
     last = "and a polish of at most 200 iterations in each space, of unknown time"
     assert answer.out.splitlines()[-1] == last
+    plan = cli(*given, "--polish", "-o", tmp_path / "r.h5", "--json").json
+    assert (plan["note"], plan["disk_bytes"]) == (last, None)
     assert list(tmp_path.iterdir()) == []

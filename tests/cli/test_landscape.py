@@ -231,7 +231,7 @@ def test_a_plan_says_points_and_time_and_writes_nothing(cli, tmp_path):
     ]
     assert plan["seconds"] == pytest.approx(sum(one["seconds"] for one in plan["work"]))
     assert plan["memory_bytes"] > 10**8
-    assert plan["disk_bytes"] == 2 * 8 * 8 * (9 + 9 + 81 + 81)
+    assert plan["disk_bytes"] == 2 * 8 * (8 * (9 + 81) + 10 * (9 + 81))
     answer = cli(*given)
     assert (answer.code, answer.err) == (0, "")
     header, *rows, empty, last, note = answer.out.splitlines()
@@ -239,7 +239,7 @@ def test_a_plan_says_points_and_time_and_writes_nothing(cli, tmp_path):
     assert re.split(r" {2,}", rows[3])[:3] == ["random-plane, unfrozen", "81 points", "81"]
     assert "at most" in rows[3]
     assert empty == ""
-    assert last.startswith(f"would compute this into '{tmp_path / 'r.h5'}': at most ")
+    assert last.startswith(f"would compute this for '{tmp_path / 'r.h5'}' in at most ")
     assert last.endswith(" of disk")
     assert note == "at most: what gains no more ends before its budget"
     assert list(tmp_path.iterdir()) == []

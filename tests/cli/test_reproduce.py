@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from crar_diag.agent import presets
+from crar_diag.agent.run import RESUME_NAME
 from crar_diag.cli import reproduce
 from crar_diag.errors import CrarDiagError
 from crar_diag.report.store import read_report, report_groups
@@ -119,6 +120,13 @@ def test_each_step_gets_the_options_of_where_it_computes(command, alone, on_work
     assert reproduce._Place(None, "cuda", 2).on(given) == given + alone
     sent = ["--scheduler", "tcp://x:1"] if command in ("train", "landscape") else []
     assert reproduce._Place("tcp://x:1", "cuda", None).on(given) == given + sent + on_workers
+
+
+def test_a_run_begun_here_goes_on_here_without_the_workers_device(tmp_path):
+    (tmp_path / RESUME_NAME).touch()
+    given = ["train", "--out", str(tmp_path)]
+    assert reproduce._Place("tcp://x:1", "cuda", None).on(given) == given
+    assert reproduce._Place(None, "cuda", None).on(given) == [*given, "--device", "cuda"]
 
 
 def test_threads_reach_the_steps(cli, small, tmp_path, monkeypatch):

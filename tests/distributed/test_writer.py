@@ -130,6 +130,25 @@ def test_all_records_are_told_of_at_the_end(tmp_path):
     assert seen[-1].rate > 0
 
 
+@pytest.mark.parametrize("absent", [0, 3])
+def test_the_writer_waits_while_there_is_no_worker_and_not_between_shards(
+    tmp_path, monkeypatch, absent
+):
+    naps, looks = [], []
+    monkeypatch.setattr(writer.time, "sleep", naps.append)
+
+    class Late(LocalPool):
+        def workers(self):
+            looks.append(1)
+            return 1 if len(looks) > absent else 0
+
+    with Late(1) as pool:
+        train_in_shards(
+            maze_config("0:3"), tmp_path / "run", pool, shard_size=1, interval=WHOLE_SHARDS
+        )
+    assert len(naps) == absent
+
+
 # Interrupted and resumed
 
 

@@ -59,7 +59,7 @@ def dynamics_figure(
         mark_points(left, dataset)
         left.set_title("dynamics free to move")
         label = LOSS_LABELS.get(loss, loss)
-        colour_bar([left], filled, scale, label)
+        colour_bar(figure, [left], filled, scale, label)
         plot_slice(dataset, line, loss=loss, ax=right)
         right.set_title("what freezing leaves of it")
         handles, labels = right.get_legend_handles_labels()

@@ -1,6 +1,5 @@
 """Tables of a page: what a report's groups say in rows of text."""
 
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -8,6 +7,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from crar_diag.report.condition_comparisons import pairs
 from crar_diag.report.figures.selection import Report
 from crar_diag.report.page.cells import interval, share, text
 from crar_diag.report.page.curvature_table import curvature_rows
@@ -99,19 +99,16 @@ def _outcomes(outcome: xr.Dataset) -> Rows:
 
 
 def _comparisons(comparisons: xr.Dataset) -> Rows:
-    names = list(map(str, comparisons.condition.values))
-    for (a, one), (b, other) in itertools.combinations(enumerate(names), 2):
-        own = comparisons.isel(condition=b, other=a)
-        if own.bases:
-            yield (
-                other,
-                one,
-                str(int(own.bases)),
-                share(own.difference),
-                interval(own.difference_low, own.difference_high),
-                share(own.improvement),
-                interval(own.improvement_low, own.improvement_high),
-            )
+    for pair in pairs(comparisons):
+        yield (
+            pair.condition,
+            pair.than,
+            str(pair.bases),
+            f"{pair.difference:+.2f}" if np.isfinite(pair.difference) else "",
+            interval(*pair.difference_interval),
+            share(pair.improvement),
+            interval(*pair.improvement_interval),
+        )
 
 
 def _effects(effects: xr.Dataset) -> Rows:
@@ -146,10 +143,11 @@ _SINGLE: Final[tuple[_Single, ...]] = (
     (
         "statistics/comparisons",
         "Conditions compared",
-        ("condition", "than", "base models", "rate", "interval", "P(higher score)", "interval"),
+        ("condition", "than", "bases", "rate difference", "95%", "P(higher score)", "95%"),
         _comparisons,
-        "On the base models that both have. The difference of their success rates, bootstrapped "
-        "over base models; the probability that a run scores higher, within them.",
+        "On the base models that both have: the difference of their success rates, bootstrapped "
+        "over base models; the probability that of two runs of a base model this one's scores "
+        "higher. Intervals are not corrected for the number of pairs.",
     ),
     (
         "statistics/base_effect",

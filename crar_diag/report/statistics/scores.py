@@ -4,7 +4,7 @@ The interquartile mean and the stratified bootstrap follow Agarwal et al., "Deep
 Learning at the Edge of the Statistical Precipice" (2021).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,6 +146,9 @@ def probability_of_improvement(
 ) -> Estimate:
     """Return P(A > B) + P(A = B) / 2 for a run of A and one of B: Mann and Whitney's U / (n m).
 
+    With bases it is that of two runs of one base, mean over bases: how many runs each has changes
+    nothing.
+
     Args:
         a: scores under A, `[n]`.
         b: scores under B, `[m]`.
@@ -156,7 +159,8 @@ def probability_of_improvement(
         rng: seed or generator.
 
     Raises:
-        InputError: if the arguments do not fit, a score is NaN, or one side alone has bases.
+        InputError: if the arguments do not fit, a score is NaN, one side alone has bases, or a base
+            has runs on one side alone.
     """
     check_settings(confidence, resamples)
     if (bases_a is None) != (bases_b is None):
@@ -166,8 +170,8 @@ def probability_of_improvement(
         _strata(name, bases, numbers, np.ones(len(numbers), dtype=bool))
         for name, bases, numbers in (("bases_a", bases_a, first), ("bases_b", bases_b, second))
     ]
-    wins = compare_pairs(first, second)
-    value = float(wins.mean())
+    wins = compare_pairs(first, second) * _weights(bases_a, bases_b, strata)
+    value = float(wins.sum())
     reasons = [_obstacle(each) for each in strata]
     if all(reasons):
         return Estimate(value, no_interval(reasons[0], confidence))
@@ -176,8 +180,20 @@ def probability_of_improvement(
         count_draws(_draw_runs(each, bases_a is not None, resamples, generator), len(each))
         for each in strata
     )
-    again = ((times_a @ wins) * times_b).sum(axis=1) / wins.size
+    again = ((times_a @ wins) * times_b).sum(axis=1)
     return Estimate(value, percentile_interval(again, confidence))
+
+
+def _weights(
+    bases_a: ArrayLike | None, bases_b: ArrayLike | None, strata: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Return the weight of each pair of runs, `[n, m]`, 1 together: 0 for those of two bases."""
+    if bases_a is not None and {*np.asarray(bases_a)} != {*np.asarray(bases_b)}:
+        raise InputError("expected runs of the same bases in bases_a and bases_b")
+    first, second = strata
+    same = first[:, None] == second
+    pairs = np.bincount(first)[first][:, None] * np.bincount(second)[second]
+    return same / (pairs * (first.max() + 1))
 
 
 def _strata(

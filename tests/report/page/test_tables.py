@@ -19,7 +19,7 @@ def tables(tmp_path_factory):
     others = {
         "hessian/a": by_hand.spectrum(),
         "statistics/comparisons": statistics_of(
-            ended(variant=["original", "finetune", "scratch"], base=["a", "a", ""]),
+            ended(variant=["original", "reset-encoder", "scratch"], base=["a", "a", ""]),
             np.array([False, True, True]),
         )["comparisons"],
         "statistics/own": xr.Dataset(
@@ -40,7 +40,7 @@ def test_rates_stand_with_their_intervals(tables):
 
 def test_each_pair_of_conditions_with_a_base_in_common_stands_once(tables):
     (row,) = tables["statistics/comparisons"].rows  # from scratch there is no base
-    assert row == ("finetune, lr 8e-05", "original, lr 8e-05", "1", "1.00", "", "", "")
+    assert row == ("reset-encoder, lr 8e-05", "original, lr 8e-05", "1", "+1.00", "", "", "")
 
 
 def test_every_transfer_has_a_row(tables):

@@ -187,9 +187,23 @@ def test_improvement_stratified_by_base():
     a, b = [1.0, 1.0, 3.0, 3.0], [0.0, 0.0, 2.0, 2.0]
     bases = ["x", "x", "y", "y"]
     found = probability_of_improvement(a, b, bases, bases)
-    assert (found.value, *ends(found.interval)) == (0.75, 0.75, 0.75)
-    plain = probability_of_improvement(a, b).interval
-    assert plain.high - plain.low > 0.4
+    assert (found.value, *ends(found.interval)) == (1.0, 1.0, 1.0)
+    plain = probability_of_improvement(a, b)
+    assert plain.value == 0.75  # a run on x scores less than one on y
+    assert plain.interval.high - plain.interval.low > 0.4
+
+
+def test_improvement_within_bases_does_not_hang_on_the_number_of_runs():
+    # The same on each base; A has more runs on the one where all score higher.
+    a, b = [10.0] * 9 + [0.0], [10.0] + [0.0] * 9
+    found = probability_of_improvement(a, b, ["x"] * 9 + ["y"], ["x"] + ["y"] * 9)
+    assert found.value == pytest.approx(0.5)
+    # 3 of 4 pairs on x, 1 of 2 on y.
+    a, b = [1.0, 3.0, 5.0], [0.0, 2.0, 4.0, 6.0]
+    found = probability_of_improvement(a, b, [*"xxy"], [*"xxyy"])
+    assert found.value == pytest.approx((3 / 4 + 1 / 2) / 2)
+    with pytest.raises(InputError, match="runs of the same bases"):
+        probability_of_improvement(a, b, [*"xxy"], [*"xxxx"])
 
 
 def test_improvement_of_certain_and_equal_conditions():
