@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from crar_diag.agent.history import labelled
+from crar_diag.agent.transfer_config import UNFROZEN
 from crar_diag.report.figures.selection import Report
 from crar_diag.report.store import add_to_report
 from crar_diag.report.transfer_statistics import conditions, statistics_of
@@ -50,6 +51,7 @@ def outcome(ended: Sequence[Ended]) -> xr.Dataset:
         "variant": [one.variant for one in ended],
         "base": [one.base for one in ended],
         "base_sha256": [one.base and sha_of("bases", one.base) for one in ended],
+        "unfrozen": [one.variant in UNFROZEN for one in ended],
         "seed": [one.seed for one in ended],
         "initial_learning_rate": [one.rate for one in ended],
         "restarts": [one.restarts for one in ended],
