@@ -9,9 +9,9 @@ from crar_diag.agent import snapshots
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.device_memory import TRANSITION_BYTES
 from crar_diag.agent.engine import Engine
+from crar_diag.agent.jobs import check, job_of, sample_of, without_device
 from crar_diag.agent.population import Population
 from crar_diag.agent.replay import Replay
-from crar_diag.agent.tasks import check, sample_of, task_of, without_device
 
 # A process with PyTorch and the compiled update loaded, before the first agent (measured).
 _PROCESS_BYTES = 450 * 10**6
@@ -47,16 +47,16 @@ def plan(
     """
     config = without_device(config)
     check(config)
-    task = task_of(sample_of(config, 4, 2000), torch.device("cpu"))
-    population, replay = task.population, task.replay
-    rate = _rate(task.engine(threads), population, replay)
+    job = job_of(sample_of(config, 4, 2000), torch.device("cpu"))
+    population, replay = job.population, job.replay
+    rate = _rate(job.engine(threads), population, replay)
 
     members, architecture = config.member_count, population.architecture
-    history = task.empty_history(config, architecture, slice(1))
+    history = job.empty_history(config, architecture, slice(1))
     history_bytes = members * sum(t.nbytes for t in history.arrays().values())
     agents_bytes = sum(t.nbytes for t in population.state().values()) * members // len(population)
     state_bytes = agents_bytes + history_bytes
-    seeds = task.seeds_of(config)
+    seeds = job.seeds_of(config)
     at_once = max(shards or [(0, members)], key=lambda part: part[1] - part[0])
     share = (at_once[1] - at_once[0]) / members
     data_bytes = len(set(seeds[slice(*at_once)])) * config.data.transitions * TRANSITION_BYTES

@@ -17,10 +17,10 @@ import numpy as np
 
 from crar_diag.agent import checkpoint
 from crar_diag.agent.config import TrainConfig
+from crar_diag.agent.job import Job
 from crar_diag.agent.run import Run, read_run
 from crar_diag.agent.runfolder import RunFolder
 from crar_diag.agent.storage import reason, remove, write_atomically
-from crar_diag.agent.task import Task
 from crar_diag.agent.transfer_config import restart_name
 from crar_diag.errors import InputError, StorageError
 
@@ -55,18 +55,18 @@ def count(config: TrainConfig) -> int:
     return 1 + -(-config.updates // (config.snapshots_every * config.updates_per_epoch))
 
 
-def taken(task: Task, losses: np.ndarray) -> Iterator[tuple[str, checkpoint.Checkpoint]]:
+def taken(job: Job, losses: np.ndarray) -> Iterator[tuple[str, checkpoint.Checkpoint]]:
     """Yield every living member as it is now, each after the name of its file.
 
     Args:
-        task: its members.
+        job: its members.
         losses: their present ones, `[M, 7]`.
     """
-    updates = task.population.updates
-    alive = task.population.alive().tolist()
-    for m, member in enumerate(task.names):
+    updates = job.population.updates
+    alive = job.population.alive().tolist()
+    for m, member in enumerate(job.names):
         if alive[m]:
-            yield _file_name(task.config, member, updates), task.checkpoint(m, losses[m])
+            yield _file_name(job.config, member, updates), job.checkpoint(m, losses[m])
 
 
 def write(folder: RunFolder, name: str, data: bytes) -> None:

@@ -16,10 +16,10 @@ from crar_diag.agent import snapshots
 from crar_diag.agent.assembly import loss_settings
 from crar_diag.agent.checkpoint import Checkpoint
 from crar_diag.agent.engine import LossTotals
+from crar_diag.agent.job import Job
 from crar_diag.agent.lifting import full_precision
 from crar_diag.agent.probes import make_probe
 from crar_diag.agent.streams import episode_streams
-from crar_diag.agent.task import Task
 from crar_diag.envs.observer import Observer
 
 _SLICE_SECONDS = 0.5
@@ -40,7 +40,7 @@ class Trainer:
     """A population in training, and what is recorded of it.
 
     Args:
-        task: its members.
+        job: its members.
         threads: for the fused engine; None for as many as PyTorch uses.
 
     Attributes:
@@ -49,12 +49,12 @@ class Trainer:
         history: what was recorded of them.
     """
 
-    def __init__(self, task: Task, threads: int | None) -> None:
-        config = task.config
-        self.task, self.population, self.history = task, task.population, task.history()
+    def __init__(self, job: Job, threads: int | None) -> None:
+        config = job.config
+        self.job, self.population, self.history = job, job.population, job.history()
         self.keep: Callable[[str, Checkpoint], None] = lambda name, checkpoint: None
         self._config = config
-        self._engine = task.engine(threads)
+        self._engine = job.engine(threads)
         self._probe = make_probe(
             config.environment,
             self.population.architecture,
@@ -72,7 +72,7 @@ class Trainer:
         return self.population.updates >= self._config.updates
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Return all that another trainer of the same task needs to go on: tensors, JSON values."""
+        """Return all that another trainer of the same job needs to go on: tensors, JSON values."""
         tensors = {
             **{name: t.cpu() for name, t in self.population.state().items()},
             **self.history.arrays(),
@@ -117,7 +117,7 @@ class Trainer:
             done = self.population.updates
             count = min(piece, int(stops[np.searchsorted(stops, done, side="right")]) - done)
             start = time.monotonic()
-            self._engine.advance(self.population, self.task.replay, count, self._totals)
+            self._engine.advance(self.population, self.job.replay, count, self._totals)
             seconds = time.monotonic() - start
             if count == piece:
                 piece = max(1, min(2 * piece, int(piece * seconds_a_piece / max(seconds, 1e-6))))
@@ -126,8 +126,8 @@ class Trainer:
     def checkpoints(self) -> dict[Any, Checkpoint]:
         """Return the agents that the run keeps, as they are now, by `config.agents()`."""
         final = self.history.losses[:, -1]
-        kept = self.task.kept(final)
-        return {agent: self.task.checkpoint(m, final[m]) for agent, m in kept.items()}
+        kept = self.job.kept(final)
+        return {agent: self.job.checkpoint(m, final[m]) for agent, m in kept.items()}
 
     @full_precision()
     def _record(self) -> int:
@@ -139,14 +139,14 @@ class Trainer:
         done, history = self.population.updates, self.history
         at = int(np.searchsorted(history.times, done))
         if at < len(history.times) and history.times[at] == done:
-            self.task.before_record(history, at)
+            self.job.before_record(history, at)
             reading = self._probe.read(self.population.agents())
             history.losses[:, at] = reading.losses
             history.losses_error[:, at] = reading.losses_error
             history.embedding[:, at] = reading.embedding
             history.prediction[:, at] = reading.prediction
         if snapshots.due(self._config, done):
-            for name, checkpoint in snapshots.taken(self.task, history.losses[:, at]):
+            for name, checkpoint in snapshots.taken(self.job, history.losses[:, at]):
                 self.keep(name, checkpoint)
         epoch = int(np.searchsorted(history.epochs, done))
         if epoch < len(history.epochs) and history.epochs[epoch] == done:
@@ -158,7 +158,7 @@ class Trainer:
         history.training_losses[:, epoch] = self._totals.means()
         history.learning_rate[:, epoch] = self.population.rates(epoch)
         if every and ((epoch + 1) % every == 0 or epoch == len(history.epochs) - 1):
-            streams = [episode_streams(seed, epoch) for seed in self.task.seeds]
+            streams = [episode_streams(seed, epoch) for seed in self.job.seeds]
             history.score[:, epoch] = self._probe.score(self.population.agents(), streams)
         now = time.monotonic()
         history.seconds[epoch] = self._epoch_seconds + now - self._epoch_began

@@ -12,8 +12,8 @@ import torch
 from crar_diag.agent import checkpoint, snapshots
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.history import History
+from crar_diag.agent.jobs import check, job_of
 from crar_diag.agent.runfolder import RunFolder
-from crar_diag.agent.tasks import check, task_of
 from crar_diag.agent.trainer import Trainer
 from crar_diag.errors import CrarDiagError, InputError
 
@@ -88,7 +88,7 @@ class _Run:
         self, folder: RunFolder, device: torch.device, threads: int | None, watch: Watch
     ) -> None:
         self.config, self.folder, self.watch = folder.config, folder, watch
-        self.trainer = Trainer(task_of(folder.config, device), threads)
+        self.trainer = Trainer(job_of(folder.config, device), threads)
         # Not a method of this object: nothing that the trainer holds must wait for a cycle to be
         # found before its memory on a device is free.
         self.trainer.keep = lambda name, own: snapshots.write(

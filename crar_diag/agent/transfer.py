@@ -15,12 +15,12 @@ from crar_diag.agent.config import COMPONENTS, LOSSES
 from crar_diag.agent.divided import DividedEngine, IdleEngine
 from crar_diag.agent.engine import Engine
 from crar_diag.agent.history import History, Labels
+from crar_diag.agent.job import Job, Origin
 from crar_diag.agent.loading import Agent
 from crar_diag.agent.paired import PairedEngine
 from crar_diag.agent.population import Population
 from crar_diag.agent.replay import Replay
 from crar_diag.agent.streams import restart_seed
-from crar_diag.agent.task import Origin, Task
 from crar_diag.agent.transfer_config import (
     NOT_TRAINED_AS_THE_OTHERS,
     TransferConfig,
@@ -35,7 +35,7 @@ _ROWS = 512
 _TRANSITION = LOSSES.index("transition")
 
 
-class TransferTask(Task):
+class TransferJob(Job):
     """The transfers of a run; see `TransferConfig`.
 
     Args:

@@ -162,8 +162,8 @@ def print_plan(
     """Print what a run would take on this machine, what is left of it, and in how many shards."""
     from crar_diag.agent.config_sources import to_toml
     from crar_diag.agent.forecast import plan
+    from crar_diag.agent.jobs import check
     from crar_diag.agent.runfolder import choose_config
-    from crar_diag.agent.tasks import check
 
     where = common.choose_place(device, threads, scheduler)
     config = choose_config(out, config, resume)

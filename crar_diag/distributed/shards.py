@@ -20,9 +20,9 @@ import torch
 from crar_diag.agent import checkpoint
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.device_memory import check_fits
+from crar_diag.agent.job import Job
+from crar_diag.agent.jobs import architecture_of, job_of
 from crar_diag.agent.loading import Agent
-from crar_diag.agent.task import Task
-from crar_diag.agent.tasks import architecture_of, task_of
 from crar_diag.agent.trainer import Trainer
 from crar_diag.agent.transfer_config import TransferConfig
 from crar_diag.agent.versions import library_versions
@@ -148,8 +148,8 @@ def advance(order: Order, updates: int, state: State | None, place: Place) -> Ou
         if trainer is None or trainer.population.updates != updates:
             if updates and state is None:
                 return None
-            task = _task(order, device_named(order.device, _who(place.name)))
-            trainer = Trainer(task, place.threads)
+            job = _job(order, device_named(order.device, _who(place.name)))
+            trainer = Trainer(job, place.threads)
             if state is not None:
                 trainer.restore(
                     {n: torch.from_numpy(x.copy()) for n, x in state[0].items()}, state[1]
@@ -174,10 +174,10 @@ def turn() -> Iterator[None]:
         yield
 
 
-def _task(order: Order, device: torch.device) -> Task:
+def _job(order: Order, device: torch.device) -> Job:
     config, (first, last) = order.config, order.members
     check_fits(config, architecture_of(config, order.bases), last - first, device)
-    return task_of(config, device, slice(first, last), order.bases)
+    return job_of(config, device, slice(first, last), order.bases)
 
 
 def _train(trainer: Trainer, seconds: float, stop: Callable[[], bool]) -> None:

@@ -20,11 +20,11 @@ import torch
 from crar_diag.agent import snapshots
 from crar_diag.agent.bases import bases_of, bases_used
 from crar_diag.agent.config import TrainConfig
+from crar_diag.agent.jobs import check, empty_history, without_device
 from crar_diag.agent.loading import Agent
 from crar_diag.agent.run import Run
 from crar_diag.agent.runfolder import RunFolder
 from crar_diag.agent.storage import write_atomically
-from crar_diag.agent.tasks import check, empty_history, without_device
 from crar_diag.agent.training import Progress, RunInterruptedError, RunResult, Watch, finished
 from crar_diag.agent.transfer_config import TransferConfig
 from crar_diag.agent.versions import library_versions

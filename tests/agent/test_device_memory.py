@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from crar_diag.agent import device_memory, tasks
+from crar_diag.agent import device_memory, jobs
 from crar_diag.agent.architecture import LABYRINTH, SIMPLE_MAZE
 from crar_diag.agent.config_sources import build_config
 from crar_diag.agent.device_memory import check_fits, check_room, member_bytes
-from crar_diag.agent.tasks import task_of
+from crar_diag.agent.jobs import job_of
 from crar_diag.errors import InputError
 
 MAZE = build_config("simple-maze", "quick")
@@ -34,7 +34,7 @@ def test_a_members_state_is_what_a_population_has(precision, mode):
             "data": MAZE.data.model_copy(update={"transitions": options["data.transitions"]}),
         }
     )
-    population = task_of(config, torch.device("cpu")).population
+    population = job_of(config, torch.device("cpu")).population
     held = (population.parameters, population.target, population.squares)
     state = sum(tensor.nbytes for tensor in held)
     beside = member_bytes(config, SIMPLE_MAZE) - state
@@ -49,9 +49,9 @@ def test_a_members_state_is_what_a_population_has(precision, mode):
 @pytest.mark.parametrize("transitions", [300, 2000])
 def test_pictures_that_a_labyrinth_keeps_have_room(transitions):
     data = LABYRINTHS.data.model_copy(update={"transitions": transitions})
-    task = task_of(LABYRINTHS.model_copy(update={"data": data}), torch.device("cpu"))
-    kept = len(task.replay.members[0].table)
-    assert kept <= device_memory._pictures_kept(task.config) <= 12 * kept
+    job = job_of(LABYRINTHS.model_copy(update={"data": data}), torch.device("cpu"))
+    kept = len(job.replay.members[0].table)
+    assert kept <= device_memory._pictures_kept(job.config) <= 12 * kept
     assert device_memory._pictures_kept(LABYRINTHS) > 0
     assert device_memory._pictures_kept(build_config("labyrinth", "paper")) == 0
 
@@ -77,6 +77,6 @@ def test_a_cuda_device_is_asked_before_anything_is_put_there(monkeypatch):
     with pytest.raises(InputError, match=r"^1000 agents need about"):
         check_fits(LABYRINTHS, LABYRINTH, 1000, torch.device("cuda"))
     asked = []
-    monkeypatch.setattr(tasks, "check_fits", lambda *given: asked.append(given))
-    tasks.check(MAZE)
+    monkeypatch.setattr(jobs, "check_fits", lambda *given: asked.append(given))
+    jobs.check(MAZE)
     assert asked == [(MAZE, SIMPLE_MAZE, len(MAZE.seeds), torch.device("cpu"))]

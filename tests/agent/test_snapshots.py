@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from crar_diag.agent import checkpoint, forecast, networks, probes, runfolder, snapshots, task
+from crar_diag.agent import checkpoint, forecast, job, networks, probes, runfolder, snapshots
 from crar_diag.agent.assembly import build
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.config_sources import to_toml
@@ -139,7 +139,7 @@ def test_a_diverged_member_has_none_after_that(maze_run, tmp_path, monkeypatch):
         population.members = (replace(first, learning_rate=1e6), *others)
         return population, replay
 
-    monkeypatch.setattr(task, "build", build_it)
+    monkeypatch.setattr(job, "build", build_it)
     result = train(MAZE, tmp_path / "run")
     assert 0 < result.diverged[0] <= 20
     found = snapshot_files(tmp_path / "run", "base-seed0")

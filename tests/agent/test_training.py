@@ -14,10 +14,10 @@ import torch
 from crar_diag.agent import (
     checkpoint,
     forecast,
+    job,
     networks,
     probes,
     runfolder,
-    task,
     trainer,
     training,
 )
@@ -36,13 +36,13 @@ from crar_diag.agent.evaluation import evaluate_labyrinth
 from crar_diag.agent.forecast import plan
 from crar_diag.agent.fused.engine import FusedEngine
 from crar_diag.agent.history import read_history, record_times
+from crar_diag.agent.job import MAX_EPOCHS
 from crar_diag.agent.loading import load_agent
 from crar_diag.agent.loss_evaluation import exact_evaluation
 from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.population import UpdateRule
 from crar_diag.agent.run import read_run
 from crar_diag.agent.streams import episode_streams, stream
-from crar_diag.agent.task import MAX_EPOCHS
 from crar_diag.agent.training import RunInterruptedError, Watch, train
 from crar_diag.agent.versions import library_versions
 from crar_diag.envs.data import gather
@@ -557,7 +557,7 @@ def seed_1_diverges(monkeypatch):
         )
         return population, replay
 
-    monkeypatch.setattr(task, "build", build_it)
+    monkeypatch.setattr(job, "build", build_it)
 
 
 def test_a_member_that_diverges_disturbs_no_other(maze_run, tmp_path, seed_1_diverges):

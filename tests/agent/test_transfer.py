@@ -24,15 +24,15 @@ from crar_diag.agent.divided import DividedEngine
 from crar_diag.agent.forecast import plan
 from crar_diag.agent.fused.engine import FusedEngine
 from crar_diag.agent.history import read_history
+from crar_diag.agent.jobs import job_of, sample_of
 from crar_diag.agent.loading import load_agent
 from crar_diag.agent.loss_evaluation import exact_evaluation
 from crar_diag.agent.losses import LossSettings
 from crar_diag.agent.networks import of_component
 from crar_diag.agent.run import read_run
 from crar_diag.agent.streams import batch_draws, restart_seed
-from crar_diag.agent.tasks import sample_of, task_of
 from crar_diag.agent.training import RunInterruptedError, Watch, train
-from crar_diag.agent.transfer import TransferTask
+from crar_diag.agent.transfer import TransferJob
 from crar_diag.agent.transfer_config import NOT_TRAINED_AS_THE_OTHERS, VARIANTS
 from crar_diag.agent.variants import start
 from crar_diag.agent.versions import library_versions
@@ -120,9 +120,9 @@ def test_what_is_frozen_is_the_bases_bit_for_bit_and_all_else_has_moved(many):
             assert equal_components(agent.parameters, base) == set(own.frozen)
 
 
-def squares_of(task, loss) -> torch.Tensor:
+def squares_of(job, loss) -> torch.Tensor:
     """The largest running square of a loss's optimizer, `[M]`: 0 where it never took a step."""
-    found = task.population.running_squares(loss)
+    found = job.population.running_squares(loss)
     return torch.stack([v.flatten(1).amax(1) for v in found.values()]).amax(0)
 
 
@@ -136,23 +136,23 @@ def test_a_variant_omits_what_it_says_and_no_other_does(omitted):
         variants=",".join(variants),
         learning_rates=0.01,  # far enough in an epoch for the volume loss to have a gradient
     )
-    task = TransferTask(config, CPU)
-    engine = task.engine(1)
+    job = TransferJob(config, CPU)
+    engine = job.engine(1)
     structure = ("volume", "random_pairs", "consecutive_pairs")
 
     def idle(loss):
         return {
             t.variant
-            for t, square in zip(task.transfers, squares_of(task, loss), strict=True)
+            for t, square in zip(job.transfers, squares_of(job, loss), strict=True)
             if square == 0
         }
 
-    engine.advance(task.population, task.replay, 10)
+    engine.advance(job.population, job.replay, 10)
     for loss in structure:
         expected = {"no-disambiguation"} if loss == omitted else set()
         assert idle(loss) == expected | {"delayed-structure"}, loss
     assert idle("transition") == set()
-    engine.advance(task.population, task.replay, 10)  # the epoch after the delay
+    engine.advance(job.population, job.replay, 10)  # the epoch after the delay
     for loss in structure:
         assert idle(loss) == ({"no-disambiguation"} if loss == omitted else set()), loss
 
@@ -307,26 +307,26 @@ def test_each_restart_has_batches_of_its_own_and_the_first_the_transfers():
     config = transfer_config(
         TWO[:1], "restarts=3", variants="original,reset-encoder,paired,oracle", seeds="4,7"
     )
-    task = task_of(config, CPU)
+    job = job_of(config, CPU)
     seeds = {seed: [restart_seed(seed, k) for k in range(3)] for seed in (4, 7)}
     assert [own[0] for own in seeds.values()] == [4, 7]
     assert len({seed for own in seeds.values() for seed in own}) == 6
-    for m, transfer in enumerate(task.transfers):
+    for m, transfer in enumerate(job.transfers):
         expected = batch_draws(seeds[transfer.seed][transfer.restart], 0, 5, 32, 100)
-        np.testing.assert_array_equal(task.replay.draws(m, 0, 5), expected)
+        np.testing.assert_array_equal(job.replay.draws(m, 0, 5), expected)
         # The data are the transfer's, the start is the restart's.
-        first = next(k for k, t in enumerate(task.transfers) if t.name == transfer.name)
-        assert task.replay.members[m] is task.replay.members[first]
+        first = next(k for k, t in enumerate(job.transfers) if t.name == transfer.name)
+        assert job.replay.members[m] is job.replay.members[first]
         base = load_agent(TWO[0]).parameters
         began = start(
             SIMPLE_MAZE, transfer.variant, base, transfer.seed, torch.float32, transfer.restart
         )
-        found = networks.member(task.population.agents(), m)
+        found = networks.member(job.population.agents(), m)
         assert equal_components(found, began) == set(COMPONENTS)
-        assert torch.equal(task.population.parameters[m], task.population.parameters[first]) == (
+        assert torch.equal(job.population.parameters[m], job.population.parameters[first]) == (
             transfer.restart == 0
         )
-    counts = {v: [t.variant for t in task.transfers].count(v) for v in config.variants}
+    counts = {v: [t.variant for t in job.transfers].count(v) for v in config.variants}
     assert counts == {"original": 6, "reset-encoder": 6, "paired": 2, "oracle": 1}
 
 
@@ -588,16 +588,16 @@ def test_of_many_pictures_maps_are_tried_on_some_transitions_of_the_members_own(
     monkeypatch, labyrinth_base
 ):
     config = transfer_config([labyrinth_base], "realign.every=1", seeds="0,1")
-    assert TransferTask(config, CPU)._some_rows(0) is None  # few pictures: on all
+    assert TransferJob(config, CPU)._some_rows(0) is None  # few pictures: on all
     monkeypatch.setattr(replay, "TABLE_LIMIT", 10)
-    task = TransferTask(config, CPU)
-    rows = [task._some_rows(m) for m in (0, 1)]
+    job = TransferJob(config, CPU)
+    rows = [job._some_rows(m) for m in (0, 1)]
     for m, seed in enumerate((0, 1)):
         assert rows[m].tolist() == batch_draws(seed, 0, 128, 4, 50).ravel().tolist()
     asked = []
     monkeypatch.setattr(realignment, "propose", lambda *_, rows, **__: asked.append(rows))
-    task.population.updates = config.updates_per_epoch
-    task.before_record(None, 0)
+    job.population.updates = config.updates_per_epoch
+    job.before_record(None, 0)
     assert [len(r) for r in asked] == [512, 512]
     assert not torch.equal(asked[0], rows[0])  # of the updates that follow
 
@@ -697,7 +697,7 @@ def test_an_oracle_is_refused_where_it_would_not_be_exact(tmp_path):
             )
         assert not (tmp_path / "run").exists()
         without = transfer_config([bases[base]], domain=domain)
-        assert len(task_of(sample_of(without, 1, 2), CPU).population) == 1
+        assert len(job_of(sample_of(without, 1, 2), CPU).population) == 1
 
 
 def test_an_embedding_that_cannot_be_realigned_is_refused_before_it_is_trained(tmp_path):
@@ -709,7 +709,7 @@ def test_an_embedding_that_cannot_be_realigned_is_refused_before_it_is_trained(t
     base = save_agent(tmp_path / "base.safetensors", maze_config("0", 5))
     document = checkpoint.load(base).metadata.model_copy(update={"architecture": layers.spec()})
     checkpoint.save(checkpoint.Checkpoint(checkpoint.load(base).parameters, document), base)
-    assert len(task_of(sample_of(transfer_config([base]), 1, 2), CPU).population) == 1
+    assert len(job_of(sample_of(transfer_config([base]), 1, 2), CPU).population) == 1
     with pytest.raises(InputError, match="to end in a linear layer"):
         train(transfer_config([base], "realign.every=1"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -765,10 +765,10 @@ def test_an_idle_run_has_a_plan_and_a_result(tmp_path, monkeypatch):
 
 def test_what_trains_a_run_is_divided_only_where_it_must_be():
     def engine(variants):
-        return task_of(transfer_config(TWO[:1], variants=variants), CPU).engine(1)
+        return job_of(transfer_config(TWO[:1], variants=variants), CPU).engine(1)
 
     assert isinstance(engine("original,scratch,finetune"), FusedEngine)
     assert isinstance(engine("original,paired"), DividedEngine)
     assert isinstance(engine("oracle"), DividedEngine)
     forced = transfer_config(TWO[:1], "engine=reference", variants="paired")
-    assert isinstance(task_of(forced, CPU).engine(1), DividedEngine)
+    assert isinstance(job_of(forced, CPU).engine(1), DividedEngine)

@@ -15,7 +15,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
-from crar_diag.agent import checkpoint, task, training
+from crar_diag.agent import checkpoint, job, training
 from crar_diag.agent.config import LOSSES, TrainConfig, config_fields, flatten
 from crar_diag.agent.config_sources import to_toml
 from crar_diag.agent.history import read_history
@@ -640,7 +640,7 @@ def test_logs_that_cannot_be_written_stop_the_run_with_one_sentence(
 
 
 def test_a_member_that_diverges_is_named_and_the_others_go_on(cli, tmp_path, monkeypatch, maze_run):
-    real = task.build
+    real = job.build
 
     def build(config, device):
         population, replay = real(config, device)
@@ -650,7 +650,7 @@ def test_a_member_that_diverges_is_named_and_the_others_go_on(cli, tmp_path, mon
         )
         return population, replay
 
-    monkeypatch.setattr(task, "build", build)
+    monkeypatch.setattr(job, "build", build)
     arguments = [*SMALL, "--seeds", "0,7,1", "--updates", "50", "--out", tmp_path / "run"]
     for command in (arguments, ["train", "--resume", "--out", tmp_path / "run"]):
         answer = cli(*command, "--json")

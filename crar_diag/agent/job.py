@@ -44,8 +44,8 @@ class Origin:
     base_sha256: str | None = None
 
 
-class Task:
-    """The training of base models, one a seed; `transfer.TransferTask` is that of transfers.
+class Job:
+    """The training of base models, one a seed; `transfer.TransferJob` is that of transfers.
 
     Args:
         config: of the run.

@@ -1,4 +1,4 @@
-"""From any configuration of a run to its task."""
+"""From any configuration of a run to its job."""
 
 from collections.abc import Mapping
 
@@ -9,18 +9,18 @@ from crar_diag.agent.bases import bases_of
 from crar_diag.agent.config import TrainConfig
 from crar_diag.agent.device_memory import check_fits
 from crar_diag.agent.history import History
+from crar_diag.agent.job import Job, check_numbers
 from crar_diag.agent.loading import Agent
-from crar_diag.agent.task import Task, check_numbers
-from crar_diag.agent.transfer import TransferTask
+from crar_diag.agent.transfer import TransferJob
 from crar_diag.agent.transfer_config import TransferConfig
 
 
-def task_of(
+def job_of(
     config: TrainConfig,
     device: torch.device,
     members: slice = slice(None),
     bases: Mapping[int, Agent] | None = None,
-) -> Task:
+) -> Job:
     """Return what a run of this configuration trains.
 
     Args:
@@ -33,8 +33,8 @@ def task_of(
         InputError: a base model of transfers will not do.
     """
     if isinstance(config, TransferConfig):
-        return TransferTask(config, device, members, bases)
-    return Task(config, device, members)
+        return TransferJob(config, device, members, bases)
+    return Job(config, device, members)
 
 
 def empty_history(config: TrainConfig) -> History:
@@ -43,7 +43,7 @@ def empty_history(config: TrainConfig) -> History:
     Raises:
         InputError: a base model of transfers will not do.
     """
-    kind = TransferTask if isinstance(config, TransferConfig) else Task
+    kind = TransferJob if isinstance(config, TransferConfig) else Job
     return kind.empty_history(config, architecture_of(config))
 
 
@@ -89,7 +89,7 @@ def check(config: TrainConfig, device: torch.device | str = "cpu") -> None:
     """
     check_numbers(config)
     # The parts themselves know what they cannot do; two transitions are enough to ask them.
-    task = task_of(sample_of(config, 1, 2), torch.device(device))
-    task.engine(None)
-    architecture = task.population.architecture
+    job = job_of(sample_of(config, 1, 2), torch.device(device))
+    job.engine(None)
+    architecture = job.population.architecture
     check_fits(config, architecture, config.member_count, torch.device(device))
