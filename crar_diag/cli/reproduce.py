@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = (
     "Example: [bold]crar-diag reproduce simple-maze --preset quick --out study[/bold] makes the "
-    "study in five minutes on two cores; [bold]crar-diag reproduce simple-maze --preset quick "
+    "study in about six minutes on two cores; [bold]crar-diag reproduce simple-maze --preset quick "
     "--out study --resume[/bold] goes on after an interruption."
 )
 
