@@ -21,10 +21,7 @@ from crar_diag.agent.paired import PairedEngine
 from crar_diag.agent.population import Population
 from crar_diag.agent.replay import Replay
 from crar_diag.agent.streams import restart_seed
-from crar_diag.agent.transfer_config import (
-    NOT_TRAINED_AS_THE_OTHERS,
-    TransferConfig,
-)
+from crar_diag.agent.transfer_config import NOT_TRAINED_AS_THE_OTHERS, TransferConfig
 from crar_diag.agent.variants import member_rule, start
 from crar_diag.envs.observer import Observer
 from crar_diag.errors import InputError

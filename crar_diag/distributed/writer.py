@@ -8,7 +8,7 @@ nothing has. Whatever dies, the same call with `resume` goes on from the states.
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -176,9 +176,11 @@ class _Writer:
         while waiting or sent:
             for _ in range(min(len(waiting), self.pool.workers() - len(sent))):
                 self._send(sent, waiting.popleft(), with_state=True)
-            if not sent:  # there is no worker yet
+            back: Collection[Any] = ()
+            if sent:
+                back = self.pool.done(sent, _LOOK_SECONDS)
+            else:  # there is no worker yet
                 time.sleep(_LOOK_SECONDS)
-            back = self.pool.done(sent, _LOOK_SECONDS) if sent else ()
             failed: CrarDiagError | None = None
             for one in back:
                 shard = sent.pop(one)

@@ -137,7 +137,6 @@ def draw_rewards(
     shared: dict[str, Any] = {"before": None if partial is None else partial.load()}
     if partial is not None:
         shared["save"] = partial.save
-    device = torch.device(view.problem.device or "cpu")
     with _keeping(partial):
         return reward_surface(
             between.ends.agents[0],
@@ -147,7 +146,7 @@ def draw_rewards(
             environments=environments,
             seed=int(drawing.request.get("seed", 0)),
             at_once=played_at_once(view),
-            device=device,
+            device=_device_of(view),
             spread=drawing.spread or map,
             progress=drawing.progress("score"),
             **shared,
@@ -163,8 +162,11 @@ def evaluated_at_once(view: View) -> int:
 
 def played_at_once(view: View) -> int:
     """Return how many points of a view's scores are played together."""
-    device = torch.device(view.problem.device or "cpu")
-    return _PLAYED_AT_ONCE if device.type == "cpu" else _PLAYED_AT_ONCE_ON_A_GPU
+    return _PLAYED_AT_ONCE if _device_of(view).type == "cpu" else _PLAYED_AT_ONCE_ON_A_GPU
+
+
+def _device_of(view: View) -> torch.device:
+    return torch.device(view.problem.device or "cpu")
 
 
 def refits_of(view: View, drawing: Drawing) -> RefitSettings:

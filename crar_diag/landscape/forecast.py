@@ -105,15 +105,17 @@ def forecast(
     found = []
     for view in views:
         if view.mode == "reward":
-            found.append(_of_rewards(view, between, drawing, silent, environments))
+            kept = kept_rewards(view, drawing, environments=environments)
+            found.append(_of_rewards(view, between, kept, silent, environments))
             continue
         for kind, grid in (("frozen", view.grid), ("unfrozen", view.coarse)):
             if kind in kinds and grid is not None:
-                found.append(_of_surface(view, kind, grid, drawing, silent))
+                kept = kept_surface(view, kind, drawing)
+                found.append(_of_surface(view, kind, grid, kept, silent))
     return found
 
 
-def _of_surface(view: View, kind: str, grid: Grid, drawing: Drawing, silent: Drawing) -> Cost:
+def _of_surface(view: View, kind: str, grid: Grid, kept: int, silent: Drawing) -> Cost:
     """Return the cost of a surface, of which one piece for each worker is computed, or more."""
 
     def compute(count: int, iterations: int | None = None) -> None:
@@ -123,13 +125,13 @@ def _of_surface(view: View, kind: str, grid: Grid, drawing: Drawing, silent: Dra
         draw(part, [kind], replace(silent, refit=refit))
 
     total, refitted, looped = len(grid), kind == "unfrozen", view.problem.looped
-    left = total - kept_surface(view, kind, drawing)
+    left = total - kept
     together = REFITTED_AT_ONCE if refitted else evaluated_at_once(view)
     first = min(total, silent.workers * (1 if looped else together))
     if not left:
         each = 0.0
     elif refitted:
-        budget = refits_of(view, drawing).iterations
+        budget = refits_of(view, silent).iterations
         each = _extrapolated(lambda n: compute(first, n), budget, _REFIT_ITERATIONS) / first
     else:
         each = _seconds_a_point(compute, total, first)
@@ -141,14 +143,14 @@ def _of_surface(view: View, kind: str, grid: Grid, drawing: Drawing, silent: Dra
 
 
 def _of_rewards(
-    view: View, between: Between, drawing: Drawing, silent: Drawing, environments: int
+    view: View, between: Between, kept: int, silent: Drawing, environments: int
 ) -> Cost:
     def compute(count: int) -> None:
         part = replace(view, grid=_Run(view.grid, count))
         draw_rewards(part, between, silent, environments=environments)
 
     total = len(view.grid)
-    left = total - kept_rewards(view, drawing, environments=environments)
+    left = total - kept
     first = min(total, played_at_once(view))
     each = _seconds_a_point(compute, total, first) if left else 0.0
     return Cost("reward", "points", total, left, left * each, False, total * environments)

@@ -8,13 +8,14 @@ pairs, some leave out zero by chance.
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from crar_diag.agent.history import labelled
 from crar_diag.report.statistics.rates import rate_difference
-from crar_diag.report.statistics.resampling import CONFIDENCE, Interval
+from crar_diag.report.statistics.resampling import CONFIDENCE
 from crar_diag.report.statistics.scores import probability_of_improvement
 
 Part = tuple[xr.Dataset, np.ndarray, int]
@@ -104,10 +105,15 @@ def compare_conditions(parts: Parts) -> xr.Dataset:
     return xr.Dataset(
         data,
         coords={
-            "condition": labelled(["condition"], list(parts), "variant, rate and remedies"),
+            "condition": condition_names(parts),
             "other": labelled(["other"], list(parts), "condition that it is compared with"),
         },
     )
+
+
+def condition_names(parts: Parts) -> Any:
+    """Return the coordinate `condition` of what is said of conditions."""
+    return labelled(["condition"], list(parts), "variant, rate and remedies of transfers")
 
 
 def _bases(part: Part) -> np.ndarray:
@@ -122,33 +128,34 @@ def _in_both(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def _difference(one: Part, other: Part) -> np.ndarray:
     """Return the difference of the success rates and its interval, `[3]`."""
-    both = _in_both(_bases(one), _bases(other))
-    if not len(both) or one[0].unfrozen.values[0] != other[0].unfrozen.values[0]:
+    (a, bases_a), (b, bases_b) = _on_both((one[1], _bases(one)), (other[1], _bases(other)))
+    if not len(a) or one[0].unfrozen.values[0] != other[0].unfrozen.values[0]:
         return np.full(3, np.nan)
-    sides = []
-    for part in (one, other):
-        own = np.isin(_bases(part), both)
-        sides += [part[1][own], _bases(part)[own]]
-    found = rate_difference(*sides, rng=one[2])
-    return _with_ends(found.difference, found.interval)
+    found = rate_difference(a, bases_a, b, bases_b, rng=one[2])
+    return np.array([found.difference, *found.interval.ends])
 
 
 def _improvement(one: Part, other: Part) -> np.ndarray:
     """Return the probability of a higher score and its interval, `[3]`."""
-    scored = []
-    for part in (one, other):
-        scores = part[0].score.values
-        there = np.isfinite(scores)
-        scored.append((scores[there], _bases(part)[there]))
-    both = _in_both(scored[0][1], scored[1][1])
-    if not len(both):
+    (a, bases_a), (b, bases_b) = _on_both(_scored(one), _scored(other))
+    if not len(a):
         return np.full(3, np.nan)
-    (a, bases_a), (b, bases_b) = (
-        (scores[np.isin(bases, both)], bases[np.isin(bases, both)]) for scores, bases in scored
-    )
     found = probability_of_improvement(a, b, bases_a, bases_b, rng=one[2])
-    return _with_ends(found.value, found.interval)
+    return np.array([found.value, *found.interval.ends])
 
 
-def _with_ends(value: float, interval: Interval) -> np.ndarray:
-    return np.array([value, interval.low, interval.high])
+def _scored(part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores that there are, and their bases."""
+    scores = part[0].score.values
+    there = np.isfinite(scores)
+    return scores[there], _bases(part)[there]
+
+
+def _on_both(*sides: tuple[np.ndarray, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return values and bases of either side, of the bases alone that both have."""
+    both = _in_both(*(bases for _, bases in sides))
+    found = []
+    for values, bases in sides:
+        own = np.isin(bases, both)
+        found.append((values[own], bases[own]))
+    return found

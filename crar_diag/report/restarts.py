@@ -49,7 +49,7 @@ def restarts_of(outcomes: TransferOutcomes, seed: int = 0) -> xr.Dataset:
             rate[b, k], low[b, k], high[b, k] = found.rate, found.low, found.high
             alone[b, k] = single.mean()
         mean = rate_over_bases(won[rows], outcomes.base[rows], rng=seed)
-        rate[0, k], low[0, k], high[0, k] = mean.rate, mean.interval.low, mean.interval.high
+        rate[0, k], (low[0, k], high[0, k]) = mean.rate, mean.interval.ends
         alone[0, k] = np.nanmean(alone[1:, k])
     columns = {
         "rate": (rate, "success rate of the best of so many restarts"),

@@ -19,7 +19,7 @@ from crar_diag.report.score_outcomes import ScoreOutcomes
 from crar_diag.report.score_table import conditions
 from crar_diag.report.statistics.base_effect import BaseEffect, base_effect
 from crar_diag.report.statistics.rates import rate_over_bases, success_rate
-from crar_diag.report.statistics.resampling import CONFIDENCE, Interval
+from crar_diag.report.statistics.resampling import CONFIDENCE
 from crar_diag.report.statistics.scores import summarise_scores
 from crar_diag.report.statistics.variance import variance_components
 
@@ -131,7 +131,7 @@ def _row(part: _Part, history: xr.Dataset, outcomes: ScoreOutcomes, seed: int) -
         won = outcomes.outcome[done] == "success"
         if several:
             mean = rate_over_bases(won, bases, rng=seed)
-            ends = mean.interval.low, mean.interval.high
+            ends = mean.interval.ends
             found |= {"rate": mean.rate, "interval": OVER_BASES}
         else:
             rate = success_rate(int(won.sum()), len(won))
@@ -219,5 +219,4 @@ def _share(
     if not np.isfinite(values).any():
         return np.nan, np.nan, np.nan
     base = variance_components(values, bases, seeds, rng=seed).base
-    interval: Interval = base.share_interval
-    return base.share, interval.low, interval.high
+    return base.share, *base.share_interval.ends

@@ -5,18 +5,16 @@ one base are not independent of each other, so what holds for bases in general i
 bases; see `statistics`.
 """
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
 from crar_diag.agent.history import labelled
 from crar_diag.embedding.kinds import KINDS
 from crar_diag.embedding.outcome import NO_BASE
-from crar_diag.report.condition_comparisons import Parts, compare_conditions
+from crar_diag.report.condition_comparisons import Parts, compare_conditions, condition_names
 from crar_diag.report.statistics.base_effect import base_effect
 from crar_diag.report.statistics.rates import rate_over_bases, rates_by_base
-from crar_diag.report.statistics.resampling import CONFIDENCE, Interval
+from crar_diag.report.statistics.resampling import CONFIDENCE
 from crar_diag.report.statistics.roc import roc_area
 from crar_diag.report.statistics.scores import summarise_scores
 from crar_diag.report.statistics.variance import variance_components
@@ -77,10 +75,6 @@ def statistics_of(finals: xr.Dataset, success: np.ndarray, seed: int = 0) -> dic
     }
 
 
-def _condition(parts: Parts) -> Any:
-    return labelled(["condition"], list(parts), "variant, rate and remedies of transfers")
-
-
 def _rates(parts: Parts, bases: list[str]) -> xr.Dataset:
     shape = (len(parts), len(bases))
     successes, runs = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
@@ -93,7 +87,7 @@ def _rates(parts: Parts, bases: list[str]) -> xr.Dataset:
             successes[at], runs[at] = found.successes, found.runs
             rate[at], low[at], high[at] = found.rate, found.low, found.high
         over = rate_over_bases(success, names, rng=seed)
-        mean[c], ends[c] = over.rate, _ends(over.interval)
+        mean[c], ends[c] = over.rate, over.interval.ends
     dims = ("condition", "base")
     confidence = f"{CONFIDENCE:.0%}"
     return xr.Dataset(
@@ -112,7 +106,7 @@ def _rates(parts: Parts, bases: list[str]) -> xr.Dataset:
             ),
         },
         coords={
-            "condition": _condition(parts),
+            "condition": condition_names(parts),
             "base": labelled(["base"], bases, "base model; empty from scratch"),
         },
     )
@@ -142,7 +136,7 @@ def _base_effects(parts: Parts) -> xr.Dataset:
                 ["condition"], [one.reason for one in found], "why it is undecidable"
             ),
         },
-        coords={"condition": _condition(parts)},
+        coords={"condition": condition_names(parts)},
     )
 
 
@@ -169,7 +163,7 @@ def _variances(parts: Parts) -> xr.Dataset:
             for s, source in enumerate(_SOURCES):
                 one = getattr(parts_of, source)
                 variance[c, m, s], share[c, m, s] = one.variance, one.share
-                ends[c, m, s] = _ends(one.share_interval)
+                ends[c, m, s] = one.share_interval.ends
     dims = ("condition", "measure", "source")
     return xr.Dataset(
         {
@@ -179,7 +173,7 @@ def _variances(parts: Parts) -> xr.Dataset:
             "share_high": labelled(dims, ends[..., 1], "upper end of the share's 95% interval"),
         },
         coords={
-            "condition": _condition(parts),
+            "condition": condition_names(parts),
             "measure": labelled(["measure"], list(_MEASURES), "what varies"),
             "source": labelled(["source"], list(_SOURCES), "between what it varies"),
         },
@@ -194,7 +188,7 @@ def _kinds(parts: Parts, bases: list[str]) -> xr.Dataset:
     return xr.Dataset(
         {"count": labelled(("condition", "base", "kind"), counts, "transfers of this kind")},
         coords={
-            "condition": _condition(parts),
+            "condition": condition_names(parts),
             "base": labelled(["base"], bases, "base model; empty from scratch"),
             "kind": labelled(["kind"], list(ALL_KINDS), "kind of outcome"),
         },
@@ -210,7 +204,7 @@ def _scores(parts: Parts) -> xr.Dataset:
         found = summarise_scores(finals.score.values, finals.base.values.astype(str), rng=seed)
         for k, name in enumerate(_SUMMARIES):
             one = getattr(found, name)
-            values[c, k] = one.value, *_ends(one.interval)
+            values[c, k] = one.value, *one.interval.ends
     dims = ("condition", "summary")
     return xr.Dataset(
         {
@@ -219,7 +213,7 @@ def _scores(parts: Parts) -> xr.Dataset:
             "high": labelled(dims, values[..., 2], "upper end of its 95% interval, within bases"),
         },
         coords={
-            "condition": _condition(parts),
+            "condition": condition_names(parts),
             "summary": labelled(["summary"], list(_SUMMARIES), "which summary"),
         },
     )
@@ -234,7 +228,7 @@ def _detection(parts: Parts) -> xr.Dataset:
         if there.any():
             names = finals.base.values.astype(str)[there]
             found = roc_area(-loss[there], success[there], names, rng=seed)
-            values[c] = found.area, *_ends(found.interval)
+            values[c] = found.area, *found.interval.ends
     return xr.Dataset(
         {
             "area": labelled(
@@ -243,9 +237,5 @@ def _detection(parts: Parts) -> xr.Dataset:
             "low": labelled(["condition"], values[:, 1], "lower end of its 95% interval"),
             "high": labelled(["condition"], values[:, 2], "upper end of its 95% interval"),
         },
-        coords={"condition": _condition(parts)},
+        coords={"condition": condition_names(parts)},
     )
-
-
-def _ends(interval: Interval) -> tuple[float, float]:
-    return interval.low, interval.high

@@ -59,6 +59,11 @@ def ended(transition: Any = 1e-3, **columns: Any) -> xr.Dataset:
     )
 
 
+def won(successes: int, runs: int) -> list[bool]:
+    """Which of some runs succeeded: the first ones."""
+    return [True] * successes + [False] * (runs - successes)
+
+
 def digest(base: str) -> str:
     return sha256(base.encode()).hexdigest() if base else ""
 

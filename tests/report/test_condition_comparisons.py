@@ -7,11 +7,7 @@ from scipy import stats
 
 from crar_diag.report.condition_comparisons import pairs
 from crar_diag.report.transfer_statistics import statistics_of
-from tests.embedding.ended import ended
-
-
-def won(successes, runs):
-    return [True] * successes + [False] * (runs - successes)
+from tests.embedding.ended import ended, won
 
 
 def compared(variants, bases, success, seed=0, **columns):

@@ -7,12 +7,8 @@ from scipy import stats
 
 from crar_diag.embedding.kinds import KINDS
 from crar_diag.report.transfer_statistics import conditions, statistics_of
-from tests.embedding.ended import ended
+from tests.embedding.ended import ended, won
 from tests.report.intervals import wilson
-
-
-def won(successes, runs):
-    return [True] * successes + [False] * (runs - successes)
 
 
 @pytest.fixture(scope="module")

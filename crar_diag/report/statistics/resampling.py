@@ -36,6 +36,11 @@ class Interval:
     reason: str = ""
     undefined: int = 0
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The lower and the upper one."""
+        return self.low, self.high
+
 
 def no_interval(reason: str, confidence: float, undefined: int = 0) -> Interval:
     """Return the interval (NaN, NaN) with its reason."""
